@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Calls: one request and its response, through the mesh.
+ *
+ * The same object serves both sides. A client starts one with mesh_call_start; a listener's handler receives one
+ * (listener.h) and answers it with mesh_call_respond.
+ *
+ * Thread rule: a call belongs to its worker. Its functions are used on the thread that drives the worker (inside a callback,
+ * or between mesh_worker_run calls, or the blocked thread itself). Calls on a library worker may also be sent to, cancelled
+ * and waited for from any other thread; what they report is read in callbacks or after mesh_call_wait returned.
+ */
+#ifndef MESH_CALL_H
+#define MESH_CALL_H
+
+#include <mesh/error.h>
+#include <mesh/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A request to make. Everything is copied before mesh_call_start returns. Since: 0.1 */
+struct mesh_request {
+	size_t size;                 /* sizeof(struct mesh_request) */
+	struct mesh_slice method;    /* default "GET" */
+	struct mesh_slice authority; /* required: "reviews:9080", "reviews.default.svc.cluster.local"; port 80 when absent */
+	struct mesh_slice path;      /* with query; default "/" */
+	const struct mesh_header *headers;
+	size_t header_count;
+	struct mesh_slice body;           /* the whole body, or its beginning when more_body is set */
+	bool more_body;                   /* the rest follows by mesh_call_send */
+	uint32_t timeout_ms;              /* bound on the whole call, retries included; 0: the route's timeout alone */
+	size_t response_bytes_max;        /* bound on a response body kept for mesh_call_body; 0: 16 MiB */
+	struct mesh_worker *worker;       /* NULL: the calling thread's own, implicit worker */
+};
+
+/* How a call ended. Since: 0.1 */
+struct mesh_result {
+	size_t size;
+	int status;                   /* MESH_OK or an enum mesh_error */
+	const char *flag;             /* Envoy's response flag ("UH", "NR", ..), "-" for none */
+	int http_status;              /* of the response, 0 when none came; what Envoy would answer is in local_status */
+	int local_status;             /* status a sidecar would have answered in our place (503, 504, 404, ..), else 0 */
+	unsigned attempts;            /* requests sent or tried, retries included */
+	struct mesh_slice route;      /* name of the route that matched */
+	struct mesh_slice cluster;    /* name of the cluster it chose */
+	struct mesh_slice endpoint;   /* "ip:port" of the last attempt */
+	struct mesh_slice why;        /* words for a failure; empty when it went well */
+	uint64_t duration_us;         /* from start to end */
+	uint64_t connect_us;          /* of that, opening a connection for the last attempt; 0 when one was reused */
+	uint64_t sent_bytes;          /* body bytes */
+	uint64_t received_bytes;      /* body bytes */
+};
+
+/* Who is at the other end of the connection. Since: 0.1 */
+struct mesh_peer {
+	size_t size;
+	struct mesh_slice identity;    /* the verified SPIFFE URI, absent over plaintext */
+	struct mesh_slice address;     /* "ip:port" */
+	struct mesh_slice protocol;    /* "http/1.1" */
+	struct mesh_slice tls_version; /* "TLSv1.3", absent over plaintext */
+	bool tls;                      /* encrypted */
+	bool mutual;                   /* and both certificates were verified */
+};
+
+/*
+ * What a call reports. Any may be NULL. Never called inside mesh_call_start; `done` comes exactly once and last, after
+ * which no other function but the reading ones, mesh_call_retain and mesh_call_release may be used.
+ * Thread: the call's worker. Slices are borrowed until the callback returns (headers: as long as the call). Since: 0.1
+ */
+struct mesh_call_events {
+	size_t size;
+	/* the head arrived: client, the final response's; a server's handler plays this part */
+	void (*head)(struct mesh_call *call, void *user);
+	/* body bytes; without it the body is kept for mesh_call_body */
+	void (*data)(struct mesh_call *call, struct mesh_slice data, void *user);
+	/* the body is complete; trailers, if any, can be read */
+	void (*end)(struct mesh_call *call, void *user);
+	/* mesh_call_send returned AGAIN before and there is room now */
+	void (*writable)(struct mesh_call *call, void *user);
+	/* it is over: mesh_call_result tells how */
+	void (*done)(struct mesh_call *call, void *user);
+};
+
+/*
+ * Starts a call. It is routed, balanced, secured and retried as the mesh configuration says.
+ * Thread: any when request->worker is NULL or a library worker, else that worker's. Owns: *call is the caller's reference,
+ * give it back with mesh_call_release. `events` is copied and may be NULL.
+ * Errors: INVALID (a malformed request; nothing was sent), TOO_LARGE, NOMEM, SYSTEM, DRAINING. What the mesh decides (no
+ * route, no endpoint, ..) is not an error here but the call's result. Since: 0.1
+ */
+MESH_EXPORT int mesh_call_start(struct mesh *mesh, const struct mesh_request *request,
+				const struct mesh_call_events *events, void *user, struct mesh_call **call);
+
+/*
+ * Sends more of the body; `end` says it is the last of it. All or nothing: nothing was taken when it returns AGAIN; the
+ * `writable` event tells when to try again (a blocking caller uses mesh_call_wait_writable).
+ * Thread: see above. Owns: data is copied. Errors: AGAIN, STATE (body ended, or no more_body), or the call's own error when
+ * it is over. Since: 0.1
+ */
+MESH_EXPORT int mesh_call_send(struct mesh_call *call, struct mesh_slice data, bool end);
+
+/*
+ * Ends the body with trailers. Sent where the protocol carries them (HTTP/1.1: chunked bodies).
+ * Thread, Owns, Errors: as mesh_call_send. Since: 0.1
+ */
+MESH_EXPORT int mesh_call_send_trailers(struct mesh_call *call, const struct mesh_header *trailers, size_t count);
+
+/*
+ * Blocks until mesh_call_send has room. Not for calls on a worker that the caller drives from its own callbacks.
+ * Thread: the call's. Errors: TIMEOUT, or the call's own error. Since: 0.1
+ */
+MESH_EXPORT int mesh_call_wait_writable(struct mesh_call *call, int64_t timeout_ms);
+
+/*
+ * Blocks until the call is over, driving its worker. Returns the result's status. timeout_ms < 0 waits for ever; when the
+ * time is up the call goes on and AGAIN is returned.
+ * Thread: the call's (any for a library worker's), outside callbacks. Errors: AGAIN, THREAD, or the call's own. Since: 0.1
+ */
+MESH_EXPORT int mesh_call_wait(struct mesh_call *call, int64_t timeout_ms);
+
+/*
+ * Gives the call up. `done` follows with CANCELLED unless it was over already. On a server the connection is reset.
+ * Thread: see above. Errors: none. Since: 0.1
+ */
+MESH_EXPORT void mesh_call_cancel(struct mesh_call *call);
+
+/* Flow control: stops or resumes the `data` events; the peer is slowed down meanwhile. Thread: the call's. Since: 0.1 */
+MESH_EXPORT void mesh_call_pause(struct mesh_call *call);
+MESH_EXPORT void mesh_call_resume(struct mesh_call *call);
+
+/* How it ended; NULL while it runs. Owns: lives as long as the call. Thread: the call's. Since: 0.1 */
+MESH_EXPORT const struct mesh_result *mesh_call_result(const struct mesh_call *call);
+
+/* Who is at the other end; NULL before a connection is known. Owns: as long as the call. Since: 0.1 */
+MESH_EXPORT const struct mesh_peer *mesh_call_peer(const struct mesh_call *call);
+
+/*
+ * First header received with that name; absent when none. Several values: mesh_call_header_at.
+ * Thread: the call's. Owns: lives as long as the call. Since: 0.1
+ */
+MESH_EXPORT struct mesh_slice mesh_call_header(const struct mesh_call *call, const char *name);
+
+/* The i-th header received, {absent, absent} past the last. Order and case as received. Since: 0.1 */
+MESH_EXPORT struct mesh_header mesh_call_header_at(const struct mesh_call *call, size_t index);
+
+/* First trailer received with that name; the i-th trailer. As the header functions. Since: 0.1 */
+MESH_EXPORT struct mesh_slice mesh_call_trailer(const struct mesh_call *call, const char *name);
+MESH_EXPORT struct mesh_header mesh_call_trailer_at(const struct mesh_call *call, size_t index);
+
+/* HTTP status received; 0 before the head or on a server. Since: 0.1 */
+MESH_EXPORT int mesh_call_http_status(const struct mesh_call *call);
+
+/* The body kept because there is no `data` event. Complete after `end`. Owns: lives as long as the call. Since: 0.1 */
+MESH_EXPORT struct mesh_slice mesh_call_body(const struct mesh_call *call);
+
+/* The request's own parts, on either side. Owns: live as long as the call. Since: 0.1 */
+MESH_EXPORT struct mesh_slice mesh_call_method(const struct mesh_call *call);
+MESH_EXPORT struct mesh_slice mesh_call_authority(const struct mesh_call *call);
+MESH_EXPORT struct mesh_slice mesh_call_path(const struct mesh_call *call);
+
+/*
+ * Server: begins the answer. `body` is all of it when `end`, else its beginning and mesh_call_send goes on. Without `end`
+ * and without a content-length header the body is chunked. Hop-by-hop headers are refused.
+ * Thread: the call's (library worker: any). Owns: everything is copied.
+ * Errors: INVALID (status outside 200..599, malformed header), STATE (answered before), AGAIN, NOMEM. Since: 0.1
+ */
+MESH_EXPORT int mesh_call_respond(struct mesh_call *call, int status, const struct mesh_header *headers,
+				  size_t header_count, struct mesh_slice body, bool end);
+
+/*
+ * Server: registers what to be told about this call, from inside the handler. Owns: copied. Errors: STATE. Since: 0.1
+ */
+MESH_EXPORT int mesh_call_on(struct mesh_call *call, const struct mesh_call_events *events, void *user);
+
+/* One more reference; returns the call. Thread: any. Since: 0.1 */
+MESH_EXPORT struct mesh_call *mesh_call_retain(struct mesh_call *call);
+
+/* Gives a reference back; a call still running is cancelled with its last one. NULL is allowed. Thread: any. Since: 0.1 */
+MESH_EXPORT void mesh_call_release(struct mesh_call *call);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

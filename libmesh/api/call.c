@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* <mesh/call.h>: checks arguments, finds the right thread, hands on. Decides nothing of what a call does. */
+#include <mesh/call.h>
+
+#include "call/call.h"
+#include "call/handover.h"
+
+#define FIELD_END(type, field) (offsetof(type, field) + sizeof(((type *)0)->field))
+
+static const size_t body_max_default = 16 * 1024 * 1024;
+
+/* A method, path or authority of the caller: nothing that could end a line or a word. */
+static bool word_valid(struct mesh_slice word)
+{
+	for (size_t i = 0; i < word.len; i++)
+		if ((unsigned char)word.data[i] <= ' ' || word.data[i] == 0x7f)
+			return false;
+	return word.len > 0;
+}
+
+static bool hop_by_hop(struct mesh_slice name)
+{
+	static const struct mesh_slice names[] = {
+		{"connection", 10}, {"transfer-encoding", 17}, {"keep-alive", 10}, {"proxy-connection", 16},
+		{"upgrade", 7},	    {"te", 2},		       {"trailer", 7},	   {"content-length", 14},
+		{"host", 4},
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (mesh_slice_equal_fold(name, names[i]))
+			return true;
+	return false;
+}
+
+static int check_request(const struct mesh_request *request)
+{
+	if (!request || request->size < FIELD_END(struct mesh_request, header_count))
+		return MESH_ERROR_INVALID;
+	if ((request->method.data && !mesh_header_name_valid(request->method)) || !word_valid(request->authority))
+		return MESH_ERROR_INVALID;
+	if (request->path.data &&
+	    (!word_valid(request->path) || (request->path.data[0] != '/' && !mesh_slice_equal(request->path, MESH_SLICE("*")))))
+		return MESH_ERROR_INVALID;
+	for (size_t i = 0; i < request->header_count; i++)
+		if (!mesh_header_name_valid(request->headers[i].name) || !mesh_header_value_valid(request->headers[i].value))
+			return MESH_ERROR_INVALID;
+	return 0;
+}
+
+static int copy_request(struct mesh_call *call, const struct mesh_request *request)
+{
+	struct arena *arena = &call->arena;
+	struct http_head *head = &call->request;
+	bool failed = false;
+	int rc = 0;
+
+	head->method = mesh_arena_slice(arena, request->method.data ? request->method : MESH_SLICE("GET"), &failed);
+	head->authority = mesh_arena_slice(arena, request->authority, &failed);
+	head->path = mesh_arena_slice(arena, request->path.data ? request->path : MESH_SLICE("/"), &failed);
+	head->scheme = MESH_SLICE("http");
+	for (size_t i = 0; i < request->header_count && !rc; i++)
+		if (!hop_by_hop(request->headers[i].name)) /* the connection's own business, or set from the fields above */
+			rc = mesh_headers_add_copy(&head->headers, arena, request->headers[i].name, request->headers[i].value);
+	if (!rc && failed)
+		rc = MESH_ERROR_NOMEM;
+	if (!rc && request->body.len)
+		rc = mesh_buf_append(&call->out, request->body);
+	call->client.out_end = !request->more_body;
+	call->client.replayable = true;
+	head->content_length = request->more_body ? -1 : (int64_t)request->body.len;
+	call->client.timeout_ms = request->timeout_ms;
+	call->client.body_max = request->response_bytes_max ? request->response_bytes_max : body_max_default;
+	return rc;
+}
+
+static void copy_events(struct mesh_call *call, const struct mesh_call_events *events, void *user)
+{
+	size_t size = events ? events->size : 0;
+
+	if (size > sizeof(call->events))
+		size = sizeof(call->events);
+	memset(&call->events, 0, sizeof(call->events));
+	if (size)
+		memcpy(&call->events, events, size);
+	call->user = user;
+}
+
+static int start_elsewhere(struct mesh_worker *worker, const struct mesh_request *request,
+			   const struct mesh_call_events *events, void *user, struct mesh_call **result)
+{
+	static const struct handover begin = {.kind = HANDOVER_BEGIN};
+	struct mesh_call *call = mesh_call_new_detached(worker);
+	int rc;
+
+	if (!call)
+		return MESH_ERROR_NOMEM;
+	rc = copy_request(call, request);
+	copy_events(call, events, user);
+	if (!rc)
+		rc = mesh_handover_post(call, &begin);
+	if (rc) {
+		mesh_call_undo(call);
+		return rc;
+	}
+	*result = call;
+	return 0;
+}
+
+static int start_here(struct mesh_worker *worker, const struct mesh_request *request, const struct mesh_call_events *events,
+		      void *user, struct mesh_call **result)
+{
+	struct mesh_call *call = mesh_call_new(worker, false);
+	int rc;
+
+	if (!call)
+		return MESH_ERROR_NOMEM;
+	rc = copy_request(call, request);
+	if (rc) {
+		mesh_call_undo(call);
+		return rc;
+	}
+	copy_events(call, events, user);
+	atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed); /* the caller's */
+	call->in_api = true;
+	mesh_client_begin(call);
+	call->in_api = false;
+	*result = call;
+	return 0;
+}
+
+MESH_EXPORT int mesh_call_start(struct mesh *mesh, const struct mesh_request *request, const struct mesh_call_events *events,
+				void *user, struct mesh_call **call)
+{
+	struct mesh_worker *worker;
+	int rc;
+
+	if (!mesh || !call)
+		return MESH_ERROR_INVALID;
+	*call = NULL;
+	rc = check_request(request);
+	if (rc)
+		return rc;
+	if (atomic_load_explicit(&mesh->draining, memory_order_relaxed))
+		return MESH_ERROR_DRAINING;
+	worker = request->size >= FIELD_END(struct mesh_request, worker) ? request->worker : NULL;
+	if (!worker) {
+		rc = mesh_worker_implicit(mesh, &worker);
+		if (rc)
+			return rc;
+	}
+	if (worker->kind == WORKER_LIBRARY && !mesh_worker_here(worker))
+		return start_elsewhere(worker, request, events, user, call);
+	return start_here(worker, request, events, user, call);
+}
+
+static bool elsewhere(const struct mesh_call *call)
+{
+	return call->worker->kind == WORKER_LIBRARY && !mesh_worker_here(call->worker);
+}
+
+static int over_error(const struct mesh_call *call)
+{
+	return call->result.status < 0 ? call->result.status : MESH_ERROR_STATE;
+}
+
+MESH_EXPORT int mesh_call_send(struct mesh_call *call, struct mesh_slice data, bool end)
+{
+	struct handover what = {.kind = HANDOVER_SEND, .data = data, .end = end};
+	bool outer;
+	int rc;
+
+	if (!call || (data.len && !data.data))
+		return MESH_ERROR_INVALID;
+	if (elsewhere(call))
+		return mesh_handover_post(call, &what);
+	if (atomic_load(&call->over))
+		return over_error(call);
+	outer = call->in_api;
+	call->in_api = true;
+	rc = call->server ? mesh_serve_send(call, data, end) : mesh_client_send(call, data, end);
+	call->in_api = outer;
+	return rc;
+}
+
+MESH_EXPORT int mesh_call_send_trailers(struct mesh_call *call, const struct mesh_header *trailers, size_t count)
+{
+	struct handover what = {.kind = HANDOVER_TRAILERS, .headers = trailers, .header_count = count};
+	bool outer;
+	int rc;
+
+	if (!call || (count && !trailers))
+		return MESH_ERROR_INVALID;
+	for (size_t i = 0; i < count; i++)
+		if (!mesh_header_name_valid(trailers[i].name) || !mesh_header_value_valid(trailers[i].value))
+			return MESH_ERROR_INVALID;
+	if (elsewhere(call))
+		return mesh_handover_post(call, &what);
+	if (atomic_load(&call->over))
+		return over_error(call);
+	outer = call->in_api;
+	call->in_api = true;
+	rc = call->server ? mesh_serve_send_trailers(call, trailers, count) : mesh_client_send_trailers(call, trailers, count);
+	call->in_api = outer;
+	return rc;
+}
+
+MESH_EXPORT int mesh_call_respond(struct mesh_call *call, int status, const struct mesh_header *headers, size_t count,
+				  struct mesh_slice body, bool end)
+{
+	struct handover what = {.kind = HANDOVER_RESPOND, .status = status, .headers = headers, .header_count = count,
+				.data = body, .end = end};
+	bool outer;
+	int rc;
+
+	if (!call || !call->server || (count && !headers) || (body.len && !body.data))
+		return MESH_ERROR_INVALID;
+	if (elsewhere(call))
+		return mesh_handover_post(call, &what);
+	if (atomic_load(&call->over))
+		return over_error(call);
+	outer = call->in_api;
+	call->in_api = true;
+	rc = mesh_serve_respond(call, status, headers, count, body, end);
+	call->in_api = outer;
+	return rc;
+}
+
+MESH_EXPORT int mesh_call_on(struct mesh_call *call, const struct mesh_call_events *events, void *user)
+{
+	if (!call || !call->server || !events)
+		return MESH_ERROR_INVALID;
+	if (call->serve.registered || atomic_load(&call->over))
+		return MESH_ERROR_STATE;
+	copy_events(call, events, user);
+	call->serve.registered = true;
+	return 0;
+}
+
+static int64_t remaining_ms(uint64_t until_ns)
+{
+	uint64_t now = mesh_time_now_ns();
+
+	return now >= until_ns ? 0 : (int64_t)((until_ns - now + 999999) / 1000000);
+}
+
+/* Drives the call's worker until `there` says so. AGAIN when the time is up. */
+static int drive(struct mesh_call *call, int64_t timeout_ms, bool (*there)(const struct mesh_call *call))
+{
+	struct loop *loop = call->worker->env.loop;
+	uint64_t until = timeout_ms > 0 ? mesh_time_now_ns() + (uint64_t)timeout_ms * 1000000 : 0;
+
+	if (mesh_loop_running(loop))
+		return MESH_ERROR_THREAD;
+	atomic_store_explicit(&call->worker->driver, pthread_self(), memory_order_relaxed);
+	while (!there(call)) {
+		int64_t left = timeout_ms < 0 ? -1 : timeout_ms == 0 ? 0 : remaining_ms(until);
+		int rc = mesh_loop_run(loop, left > INT32_MAX ? INT32_MAX : (int)left);
+
+		if (rc < 0)
+			return rc;
+		if (left == 0 && !there(call))
+			return MESH_ERROR_AGAIN;
+	}
+	return 0;
+}
+
+static bool is_told(const struct mesh_call *call)
+{
+	return atomic_load_explicit(&((struct mesh_call *)call)->told, memory_order_acquire);
+}
+
+MESH_EXPORT int mesh_call_wait(struct mesh_call *call, int64_t timeout_ms)
+{
+	int rc;
+
+	if (!call)
+		return MESH_ERROR_INVALID;
+	if (is_told(call))
+		return call->result.status;
+	if (call->worker->kind == WORKER_LIBRARY)
+		return mesh_worker_here(call->worker) ? MESH_ERROR_THREAD : mesh_handover_wait(call, timeout_ms);
+	rc = drive(call, timeout_ms, is_told);
+	return rc ? rc : call->result.status;
+}
+
+static bool has_room(const struct mesh_call *call)
+{
+	return is_told(call) || (call->server ? !call->serve.exchange.wants_writable : !call->client.wants_room);
+}
+
+MESH_EXPORT int mesh_call_wait_writable(struct mesh_call *call, int64_t timeout_ms)
+{
+	int rc;
+
+	if (!call)
+		return MESH_ERROR_INVALID;
+	if (call->worker->kind == WORKER_LIBRARY) /* what is handed over never lacks room: it waits there */
+		return mesh_worker_here(call->worker) ? MESH_ERROR_THREAD : 0;
+	rc = drive(call, timeout_ms, has_room);
+	if (rc == MESH_ERROR_AGAIN)
+		return MESH_ERROR_TIMEOUT;
+	return rc ? rc : is_told(call) ? over_error(call) : 0;
+}
+
+MESH_EXPORT void mesh_call_cancel(struct mesh_call *call)
+{
+	static const struct handover what = {.kind = HANDOVER_CANCEL};
+	bool outer;
+
+	if (!call || is_told(call))
+		return;
+	if (elsewhere(call)) {
+		mesh_handover_post(call, &what);
+		return;
+	}
+	outer = call->in_api;
+	call->in_api = true;
+	mesh_call_finish(call, MESH_ERROR_CANCELLED, "cancelled by the application");
+	call->in_api = outer;
+}
+
+static void set_paused(struct mesh_call *call, bool paused)
+{
+	struct handover what = {.kind = paused ? HANDOVER_PAUSE : HANDOVER_RESUME};
+
+	if (!call || is_told(call))
+		return;
+	if (elsewhere(call))
+		mesh_handover_post(call, &what);
+	else
+		mesh_call_set_paused(call, paused);
+}
+
+MESH_EXPORT void mesh_call_pause(struct mesh_call *call)
+{
+	set_paused(call, true);
+}
+
+MESH_EXPORT void mesh_call_resume(struct mesh_call *call)
+{
+	set_paused(call, false);
+}
+
+MESH_EXPORT const struct mesh_result *mesh_call_result(const struct mesh_call *call)
+{
+	return call && atomic_load_explicit(&((struct mesh_call *)call)->over, memory_order_acquire) ? &call->result : NULL;
+}
+
+MESH_EXPORT const struct mesh_peer *mesh_call_peer(const struct mesh_call *call)
+{
+	return call && call->has_peer ? &call->peer : NULL;
+}
+
+static struct mesh_header header_at(const struct headers *headers, size_t index)
+{
+	static const struct mesh_header none;
+
+	return headers && index < headers->count ? headers->items[index] : none;
+}
+
+static struct mesh_slice header_named(const struct headers *headers, const char *name)
+{
+	static const struct mesh_slice none;
+
+	return headers && name ? mesh_headers_get(headers, mesh_slice_of(name)) : none;
+}
+
+MESH_EXPORT struct mesh_slice mesh_call_header(const struct mesh_call *call, const char *name)
+{
+	return header_named(call && call->received_head ? mesh_call_received(call) : NULL, name);
+}
+
+MESH_EXPORT struct mesh_header mesh_call_header_at(const struct mesh_call *call, size_t index)
+{
+	return header_at(call && call->received_head ? mesh_call_received(call) : NULL, index);
+}
+
+MESH_EXPORT struct mesh_slice mesh_call_trailer(const struct mesh_call *call, const char *name)
+{
+	return header_named(call ? call->trailers : NULL, name);
+}
+
+MESH_EXPORT struct mesh_header mesh_call_trailer_at(const struct mesh_call *call, size_t index)
+{
+	return header_at(call ? call->trailers : NULL, index);
+}
+
+MESH_EXPORT int mesh_call_http_status(const struct mesh_call *call)
+{
+	return call && !call->server && call->received_head ? call->response.status : 0;
+}
+
+MESH_EXPORT struct mesh_slice mesh_call_body(const struct mesh_call *call)
+{
+	return call ? mesh_buf_slice(&call->body) : (struct mesh_slice){NULL, 0};
+}
+
+MESH_EXPORT struct mesh_slice mesh_call_method(const struct mesh_call *call)
+{
+	return call ? call->request.method : (struct mesh_slice){NULL, 0};
+}
+
+MESH_EXPORT struct mesh_slice mesh_call_authority(const struct mesh_call *call)
+{
+	return call ? call->request.authority : (struct mesh_slice){NULL, 0};
+}
+
+MESH_EXPORT struct mesh_slice mesh_call_path(const struct mesh_call *call)
+{
+	return call ? call->request.path : (struct mesh_slice){NULL, 0};
+}
+
+MESH_EXPORT struct mesh_call *mesh_call_retain(struct mesh_call *call)
+{
+	if (call)
+		atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
+	return call;
+}
+
+MESH_EXPORT void mesh_call_release(struct mesh_call *call)
+{
+	unsigned refs;
+
+	if (!call)
+		return;
+	refs = atomic_load_explicit(&call->refs, memory_order_acquire);
+	/* the last but the worker's own: the call is given up with it, on the worker's thread */
+	while (refs > 2 || (refs == 2 && is_told(call)))
+		if (atomic_compare_exchange_weak(&call->refs, &refs, refs - 1))
+			return;
+	if (refs == 2 && !is_told(call) && elsewhere(call)) {
+		mesh_handover_release(call);
+		return;
+	}
+	if (refs == 2 && !call->server)
+		mesh_call_cancel(call);
+	else if (refs == 2)
+		mesh_serve_released(call);
+	mesh_call_drop(call);
+}

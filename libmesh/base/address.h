@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* IP addresses with a port, as sockets want them, and their text. No name is ever looked up. */
+#ifndef MESH_BASE_ADDRESS_H
+#define MESH_BASE_ADDRESS_H
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "base/slice.h"
+
+struct address {
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	};
+	socklen_t len; /* 0: none */
+};
+
+#define MESH_ADDRESS_TEXT_BYTES 64 /* "[v6]:port" with its NUL */
+int mesh_address_parse(struct address *address, struct mesh_slice ip, uint16_t port); /* numeric; INVALID */
+size_t mesh_address_text(const struct address *address, char text[MESH_ADDRESS_TEXT_BYTES]); /* "ip:port", NUL-terminated */
+uint16_t mesh_address_port(const struct address *address);
+bool mesh_address_equal(const struct address *a, const struct address *b);
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bump allocation in blocks that double up to a bound. The first block survives a reset: warm use allocates nothing. */
+#include "base/arena.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+struct arena_block {
+	struct arena_block *next;
+	size_t room;
+	_Alignas(16) char data[];
+};
+
+static const size_t block_min = 2048 - sizeof(struct arena_block);
+static const size_t block_max = 64 * 1024;
+
+void mesh_arena_init(struct arena *arena, const struct mesh_mem *mem, size_t limit)
+{
+	memset(arena, 0, sizeof(*arena));
+	arena->mem = mem;
+	arena->limit = limit;
+}
+
+static void free_from(struct arena *arena, struct arena_block *block)
+{
+	while (block) {
+		struct arena_block *next = block->next;
+
+		arena->total -= block->room;
+		mesh_mem_free(arena->mem, block);
+		block = next;
+	}
+}
+
+void mesh_arena_reset(struct arena *arena)
+{
+	if (!arena->first)
+		return;
+	free_from(arena, arena->first->next);
+	arena->first->next = NULL;
+	arena->last = arena->first;
+	arena->next = arena->first->data;
+	arena->end = arena->next + arena->first->room;
+}
+
+void mesh_arena_free(struct arena *arena)
+{
+	free_from(arena, arena->first);
+	mesh_arena_init(arena, arena->mem, arena->limit);
+}
+
+static bool grow(struct arena *arena, size_t bytes)
+{
+	size_t room = arena->last ? arena->last->room * 2 : block_min;
+	struct arena_block *block;
+
+	if (room > block_max)
+		room = block_max;
+	if (room < bytes)
+		room = bytes;
+	if (arena->limit && arena->total + room > arena->limit)
+		room = bytes;
+	if (arena->limit && arena->total + room > arena->limit)
+		return false;
+	block = mesh_mem_alloc(arena->mem, sizeof(*block) + room);
+	if (!block)
+		return false;
+	block->next = NULL;
+	block->room = room;
+	if (arena->last)
+		arena->last->next = block;
+	else
+		arena->first = block;
+	arena->last = block;
+	arena->next = block->data;
+	arena->end = block->data + room;
+	arena->total += room;
+	return true;
+}
+
+void *mesh_arena_alloc(struct arena *arena, size_t bytes)
+{
+	void *memory;
+
+	if (bytes > SIZE_MAX / 2)
+		return NULL;
+	bytes = bytes ? (bytes + 15) & ~(size_t)15 : 16;
+	if ((size_t)(arena->end - arena->next) < bytes && !grow(arena, bytes))
+		return NULL;
+	memory = arena->next;
+	arena->next += bytes;
+	return memory;
+}
+
+void *mesh_arena_zalloc(struct arena *arena, size_t bytes)
+{
+	void *memory = mesh_arena_alloc(arena, bytes);
+
+	return memory ? memset(memory, 0, bytes) : NULL;
+}
+
+void *mesh_arena_array(struct arena *arena, size_t count, size_t each)
+{
+	size_t bytes;
+
+	if (__builtin_mul_overflow(count, each, &bytes))
+		return NULL;
+	return mesh_arena_zalloc(arena, bytes);
+}
+
+struct mesh_slice mesh_arena_slice(struct arena *arena, struct mesh_slice slice, bool *failed)
+{
+	struct mesh_slice copy = {NULL, 0};
+	char *text;
+
+	if (!slice.data)
+		return copy;
+	text = mesh_arena_alloc(arena, slice.len + 1);
+	if (!text) {
+		if (failed)
+			*failed = true;
+		return copy;
+	}
+	memcpy(text, slice.data, slice.len);
+	text[slice.len] = '\0';
+	copy.data = text;
+	copy.len = slice.len;
+	return copy;
+}
+
+struct mesh_slice mesh_arena_printf(struct arena *arena, const char *format, ...)
+{
+	struct mesh_slice result = {NULL, 0};
+	va_list args;
+	char *text;
+	int len;
+
+	va_start(args, format);
+	len = vsnprintf(NULL, 0, format, args);
+	va_end(args);
+	text = len < 0 ? NULL : mesh_arena_alloc(arena, (size_t)len + 1);
+	if (!text)
+		return result;
+	va_start(args, format);
+	vsnprintf(text, (size_t)len + 1, format, args);
+	va_end(args);
+	result.data = text;
+	result.len = (size_t)len;
+	return result;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A list of fields in order, grown in an arena. Lookup compares lengths first: most names differ there already. */
+#include "base/header.h"
+
+#include <mesh/error.h>
+
+void mesh_headers_clear(struct headers *headers)
+{
+	memset(headers, 0, sizeof(*headers));
+}
+
+static int grow(struct headers *headers, struct arena *arena)
+{
+	size_t room = headers->room ? headers->room * 2 : 16;
+	struct mesh_header *items = mesh_arena_alloc(arena, room * sizeof(*items));
+
+	if (!items)
+		return MESH_ERROR_NOMEM;
+	if (headers->count)
+		memcpy(items, headers->items, headers->count * sizeof(*items));
+	headers->items = items;
+	headers->room = room;
+	return 0;
+}
+
+int mesh_headers_add(struct headers *headers, struct arena *arena, struct mesh_slice name, struct mesh_slice value)
+{
+	if (headers->count == headers->room && grow(headers, arena))
+		return MESH_ERROR_NOMEM;
+	headers->items[headers->count].name = name;
+	headers->items[headers->count++].value = value;
+	return 0;
+}
+
+int mesh_headers_add_copy(struct headers *headers, struct arena *arena, struct mesh_slice name, struct mesh_slice value)
+{
+	bool failed = false;
+	struct mesh_slice own_name = mesh_arena_slice(arena, name, &failed);
+	struct mesh_slice own_value = mesh_arena_slice(arena, value, &failed);
+
+	if (!own_value.data) /* an empty value is a value */
+		own_value = MESH_SLICE("");
+	return failed ? MESH_ERROR_NOMEM : mesh_headers_add(headers, arena, own_name, own_value);
+}
+
+static bool named(const struct mesh_header *header, struct mesh_slice name)
+{
+	return header->name.len == name.len && mesh_slice_equal_fold(header->name, name);
+}
+
+int mesh_headers_set(struct headers *headers, struct arena *arena, struct mesh_slice name, struct mesh_slice value)
+{
+	size_t at = 0;
+
+	while (at < headers->count && !named(&headers->items[at], name))
+		at++;
+	if (at == headers->count)
+		return mesh_headers_add(headers, arena, name, value);
+	headers->items[at].value = value;
+	for (size_t i = headers->count - 1; i > at; i--)
+		if (named(&headers->items[i], name)) {
+			memmove(&headers->items[i], &headers->items[i + 1],
+				(headers->count - i - 1) * sizeof(*headers->items));
+			headers->count--;
+		}
+	return 0;
+}
+
+size_t mesh_headers_remove(struct headers *headers, struct mesh_slice name)
+{
+	size_t kept = 0, removed;
+
+	for (size_t i = 0; i < headers->count; i++)
+		if (!named(&headers->items[i], name))
+			headers->items[kept++] = headers->items[i];
+	removed = headers->count - kept;
+	headers->count = kept;
+	return removed;
+}
+
+struct mesh_slice mesh_headers_get(const struct headers *headers, struct mesh_slice name)
+{
+	for (size_t i = 0; i < headers->count; i++)
+		if (named(&headers->items[i], name))
+			return headers->items[i].value;
+	return (struct mesh_slice){NULL, 0};
+}
+
+size_t mesh_headers_count(const struct headers *headers, struct mesh_slice name)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < headers->count; i++)
+		count += named(&headers->items[i], name);
+	return count;
+}
+
+struct mesh_slice mesh_headers_joined(const struct headers *headers, struct arena *arena, struct mesh_slice name, bool *failed)
+{
+	size_t count = 0, bytes = 0;
+	struct mesh_slice first = {NULL, 0};
+	char *text, *at;
+
+	for (size_t i = 0; i < headers->count; i++)
+		if (named(&headers->items[i], name)) {
+			if (!count++)
+				first = headers->items[i].value;
+			bytes += headers->items[i].value.len + 1;
+		}
+	if (count < 2)
+		return first;
+	text = at = mesh_arena_alloc(arena, bytes);
+	if (!text) {
+		*failed = true;
+		return (struct mesh_slice){NULL, 0};
+	}
+	for (size_t i = 0; i < headers->count; i++)
+		if (named(&headers->items[i], name)) {
+			if (at != text)
+				*at++ = ',';
+			memcpy(at, headers->items[i].value.data, headers->items[i].value.len);
+			at += headers->items[i].value.len;
+		}
+	return mesh_slice_make(text, (size_t)(at - text));
+}
+
+/* RFC 9110 token characters, one bit each. */
+static const uint32_t token_bits[8] = {
+	0x00000000, 0x03ff6cfa, 0xc7fffffe, 0x57ffffff, 0, 0, 0, 0,
+};
+
+bool mesh_header_name_valid(struct mesh_slice name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		unsigned char c = (unsigned char)name.data[i];
+
+		if (!(token_bits[c >> 5] >> (c & 31) & 1))
+			return false;
+	}
+	return name.len > 0;
+}
+
+bool mesh_header_value_valid(struct mesh_slice value)
+{
+	for (size_t i = 0; i < value.len; i++) {
+		unsigned char c = (unsigned char)value.data[i];
+
+		if ((c < ' ' && c != '\t') || c == 0x7f)
+			return false;
+	}
+	return mesh_slice_trim(value).len == value.len;
+}

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Carries one try of a client's call: picks an endpoint, gets a connection, sends, receives, and reports how it ended.
+ * Refuses to decide whether another try follows: client.c does.
+ */
+#include "call/call.h"
+
+#include <inttypes.h>
+
+#include "base/text.h"
+#include "cluster/connection.h"
+
+static const size_t piece_bytes = 16384;      /* a TLS record's worth per hand-over to the mux */
+static const int64_t swallow_max = 16384;     /* an unwanted response of at most this is read to keep the connection */
+
+static struct mesh_call *call_of(struct exchange *exchange)
+{
+	return MESH_CONTAINER(exchange, struct mesh_call, client.attempt.exchange);
+}
+
+static void attempt_failed(struct mesh_call *call, struct retry_outcome *outcome, const char *why)
+{
+	mesh_attempt_settle(call);
+	mesh_client_attempt_over(call, outcome, why);
+}
+
+void mesh_attempt_settle(struct mesh_call *call)
+{
+	struct attempt *attempt = &call->client.attempt;
+	struct loop *loop = call->worker->env.loop;
+
+	mesh_timer_stop(loop, &attempt->timer);
+	mesh_pool_cancel(&attempt->waiter);
+	if (attempt->active) {
+		attempt->active = false;
+		atomic_fetch_sub_explicit(&attempt->endpoint->shared->active, 1, memory_order_relaxed);
+		mesh_breaker_give(&call->client.cluster->shared->breaker.requests);
+	}
+	if (attempt->endpoint)
+		mesh_endpoint_release(attempt->endpoint);
+	attempt->endpoint = NULL;
+	attempt->connection = NULL;
+}
+
+void mesh_attempt_abandon(struct mesh_call *call, int error)
+{
+	struct attempt *attempt = &call->client.attempt;
+
+	if (attempt->exchange.mux) {
+		mesh_counter_add(&call->client.cluster->stats->rq_tx_reset, 1);
+		mesh_exchange_reset(&attempt->exchange, error);
+	}
+	mesh_attempt_settle(call);
+}
+
+/* Sends body pieces until the mux has enough; `writable` goes on. */
+void mesh_attempt_pump(struct mesh_call *call)
+{
+	struct client_call *client = &call->client;
+	struct attempt *attempt = &client->attempt;
+	int rc = 0;
+
+	if (!attempt->head_sent || attempt->end_sent || !attempt->exchange.mux)
+		return;
+	for (;;) {
+		struct mesh_slice rest = mesh_buf_slice(&call->out);
+		bool end;
+
+		rest.data += attempt->sent;
+		rest.len -= attempt->sent;
+		if (rest.len > piece_bytes)
+			rest.len = piece_bytes;
+		end = client->out_end && attempt->sent + rest.len == mesh_buf_len(&call->out) && !client->want_trailers;
+		if (!rest.len && !end)
+			break;
+		rc = mesh_exchange_send_data(&attempt->exchange, rest, end);
+		if (rc)
+			return; /* AGAIN: `writable` comes; an error: `over` comes */
+		attempt->sent += rest.len;
+		call->result.sent_bytes += rest.len;
+		attempt->end_sent = end;
+		if (!client->replayable) {
+			mesh_buf_consume(&call->out, attempt->sent);
+			attempt->sent = 0;
+		}
+		if (end)
+			return;
+	}
+	if (client->out_end && client->want_trailers) {
+		attempt->end_sent = true;
+		mesh_exchange_send_trailers(&attempt->exchange, &client->trailers);
+	}
+}
+
+static int attempt_count_header(struct mesh_call *call)
+{
+	char digits[20];
+	size_t len;
+
+	if (!call->client.host->include_attempt_count)
+		return 0;
+	len = mesh_text_u64(digits, call->result.attempts);
+	struct mesh_slice value = mesh_arena_slice(&call->arena, mesh_slice_make(digits, len), NULL);
+
+	if (!value.data)
+		return MESH_ERROR_NOMEM;
+	return mesh_headers_set(&call->request.headers, &call->arena, MESH_SLICE("x-envoy-attempt-count"), value);
+}
+
+static const struct exchange_events attempt_events;
+
+/* On a connection with room: everything known goes out at once. */
+static void attempt_send(struct mesh_call *call, struct connection *connection)
+{
+	struct client_call *client = &call->client;
+	struct attempt *attempt = &client->attempt;
+	struct retry_outcome outcome = {.unprocessed = true};
+	bool end = client->out_end && !mesh_buf_len(&call->out) && !client->want_trailers;
+	int rc;
+
+	attempt->connection = connection;
+	attempt->reused = connection->mux->carried > 0;
+	call->result.connect_us = attempt->reused ? 0 : (connection->connected_ns - connection->opened_ns) / 1000;
+	mesh_call_set_peer(call, connection->transport, &attempt->endpoint->address);
+	memset(&attempt->exchange, 0, sizeof(attempt->exchange));
+	attempt->exchange.events = &attempt_events;
+	attempt->exchange.arena = &call->arena;
+	rc = attempt_count_header(call);
+	if (!rc)
+		rc = mesh_exchange_open(connection->mux, &attempt->exchange);
+	if (!rc && call->paused)
+		mesh_exchange_pause(&attempt->exchange, true);
+	if (!rc)
+		rc = mesh_exchange_send_head(&attempt->exchange, &call->request, end);
+	if (rc) {
+		outcome.error = rc;
+		if (attempt->exchange.mux)
+			mesh_exchange_reset(&attempt->exchange, rc);
+		attempt_failed(call, &outcome, mesh_error_text(rc));
+		return;
+	}
+	attempt->head_sent = true;
+	attempt->end_sent = end;
+	mesh_attempt_pump(call);
+	if (!call->in_api)
+		mesh_client_room(call);
+	/* outside the loop nobody else flushes this round */
+	if (attempt->connection && !mesh_loop_running(call->worker->env.loop))
+		mesh_connection_flush(connection);
+}
+
+static void waiter_ready(struct pool_waiter *waiter, struct connection *connection)
+{
+	attempt_send(MESH_CONTAINER(waiter, struct mesh_call, client.attempt.waiter), connection);
+}
+
+static void waiter_failed(struct pool_waiter *waiter, int error, const char *why)
+{
+	struct mesh_call *call = MESH_CONTAINER(waiter, struct mesh_call, client.attempt.waiter);
+	struct retry_outcome outcome = {.error = error, .unprocessed = true, .connect_failed = error != MESH_ERROR_OVERFLOW};
+
+	attempt_failed(call, &outcome, why);
+}
+
+static void on_head(struct exchange *exchange, struct http_head *head, bool end)
+{
+	struct mesh_call *call = call_of(exchange);
+	struct attempt *attempt = &call->client.attempt;
+
+	call->response = *head;
+	if (!call->client.committed && mesh_client_retry_status(call)) {
+		attempt->swallowing = true;
+		if (!end && (head->content_length < 0 || head->content_length > swallow_max || !attempt->end_sent)) {
+			struct retry_outcome outcome = {.status = head->status, .headers = &head->headers, .request_sent = true};
+
+			mesh_attempt_abandon(call, MESH_ERROR_CANCELLED);
+			mesh_client_attempt_over(call, &outcome, "");
+		}
+		return;
+	}
+	call->client.committed = true;
+	mesh_timer_stop(call->worker->env.loop, &attempt->timer);
+	call->received_head = true;
+	if (call->events.head)
+		call->events.head(call, call->user);
+}
+
+static void on_data(struct exchange *exchange, struct mesh_slice data)
+{
+	struct mesh_call *call = call_of(exchange);
+	int rc;
+
+	if (call->client.attempt.swallowing)
+		return;
+	rc = mesh_call_take(call, data, call->client.body_max);
+	if (!rc)
+		return;
+	mesh_why(&call->why, rc, "response body larger than response_bytes_max %zu", call->client.body_max);
+	mesh_attempt_abandon(call, rc);
+	mesh_call_finish(call, rc, NULL);
+}
+
+static void on_end(struct exchange *exchange, struct headers *trailers)
+{
+	struct mesh_call *call = call_of(exchange);
+
+	if (call->client.attempt.swallowing)
+		return;
+	call->trailers = trailers;
+	call->received_end = true;
+	if (call->events.end)
+		call->events.end(call, call->user);
+}
+
+static void on_writable(struct exchange *exchange)
+{
+	struct mesh_call *call = call_of(exchange);
+
+	mesh_attempt_pump(call);
+	mesh_client_room(call);
+}
+
+static void count_response(struct mesh_call *call)
+{
+	struct cluster_stats *stats = call->client.cluster->stats;
+	struct endpoint_shared *endpoint = call->client.attempt.endpoint->shared;
+
+	mesh_counter_add(&stats->rq_completed, 1);
+	atomic_fetch_add_explicit(&endpoint->rq_total, 1, memory_order_relaxed);
+	if (call->response.status >= 500) {
+		mesh_counter_add(&stats->rq_5xx, 1);
+		atomic_fetch_add_explicit(&endpoint->rq_error, 1, memory_order_relaxed);
+	} else if (call->response.status >= 400) {
+		mesh_counter_add(&stats->rq_4xx, 1);
+	} else if (call->response.status >= 300) {
+		mesh_counter_add(&stats->rq_3xx, 1);
+	} else {
+		mesh_counter_add(&stats->rq_2xx, 1);
+	}
+}
+
+static void on_over(struct exchange *exchange, int error, const char *why, bool unprocessed)
+{
+	struct mesh_call *call = call_of(exchange);
+	struct attempt *attempt = &call->client.attempt;
+	struct retry_outcome outcome = {
+		.error = error,
+		.unprocessed = unprocessed,
+		.request_sent = attempt->head_sent && !unprocessed,
+		.head_received = call->client.committed,
+	};
+
+	if (!error)
+		count_response(call);
+	else
+		mesh_counter_add(&call->client.cluster->stats->rq_rx_reset, 1);
+	if (attempt->swallowing) {
+		outcome.error = 0;
+		outcome.status = call->response.status;
+		outcome.headers = &call->response.headers;
+	}
+	attempt_failed(call, &outcome, why);
+}
+
+static const struct exchange_events attempt_events = {
+	.head = on_head,
+	.data = on_data,
+	.end = on_end,
+	.writable = on_writable,
+	.over = on_over,
+};
+
+static void per_try_timeout(struct loop_timer *timer)
+{
+	struct mesh_call *call = MESH_CONTAINER(timer, struct mesh_call, client.attempt.timer);
+	struct retry_outcome outcome = {.error = MESH_ERROR_TIMEOUT, .per_try_timeout = true,
+					.request_sent = call->client.attempt.head_sent};
+
+	mesh_counter_add(&call->client.cluster->stats->rq_per_try_timeout, 1);
+	mesh_attempt_abandon(call, MESH_ERROR_TIMEOUT);
+	mesh_client_attempt_over(call, &outcome, "per-try timeout");
+}
+
+/* Chooses an endpoint that was not tried before where there is one. */
+static int attempt_pick(struct mesh_call *call, struct why *why)
+{
+	struct client_call *client = &call->client;
+	struct attempt *attempt = &client->attempt;
+	struct lb_choice choice = {0};
+	uint32_t index;
+	int rc;
+
+	if (client->tried_version != client->cluster->seen)
+		client->tried_count = 0;
+	client->tried_version = client->cluster->seen;
+	if (client->retry && client->retry->previous_hosts) {
+		choice.avoid = client->tried;
+		choice.avoid_count = client->tried_count;
+		choice.avoid_attempts = client->retry->host_selection_attempts;
+	}
+	rc = mesh_cluster_pick(client->cluster, &choice, &attempt->endpoint, &index, why);
+	if (rc)
+		return rc;
+	if (client->tried_count < CALL_TRIED_MAX)
+		client->tried[client->tried_count++] = index;
+	return 0;
+}
+
+void mesh_attempt_start(struct mesh_call *call)
+{
+	struct client_call *client = &call->client;
+	struct attempt *attempt = &client->attempt;
+	struct cluster *cluster = client->cluster;
+	struct retry_outcome outcome = {.unprocessed = true};
+	struct why why = {{0}};
+	struct connection *connection;
+	int rc;
+
+	memset(attempt, 0, sizeof(*attempt));
+	attempt->waiter.ready = waiter_ready;
+	attempt->waiter.failed = waiter_failed;
+	attempt->timer.due = per_try_timeout;
+	call->result.attempts++;
+	rc = attempt_pick(call, &why);
+	if (!rc) {
+		if (mesh_breaker_take(&cluster->shared->breaker.requests, cluster->config->breaker.requests)) {
+			attempt->active = true;
+			atomic_fetch_add_explicit(&attempt->endpoint->shared->active, 1, memory_order_relaxed);
+		} else {
+			mesh_counter_add(&cluster->stats->rq_pending_overflow, 1);
+			rc = mesh_why(&why, MESH_ERROR_OVERFLOW, "max_requests %" PRIu32 " of %.*s reached",
+				      cluster->config->breaker.requests, (int)cluster->name.len, cluster->name.data);
+		}
+	}
+	if (!rc) {
+		call->result.endpoint = mesh_arena_slice(&call->arena, attempt->endpoint->shared->text, NULL);
+		mesh_counter_add(&cluster->stats->rq_total, 1);
+		if (client->retry && client->retry->per_try_timeout_ns > 0)
+			mesh_timer_start(call->worker->env.loop, &attempt->timer, (uint64_t)client->retry->per_try_timeout_ns);
+		rc = mesh_pool_acquire(attempt->endpoint, &attempt->waiter, &connection, &why);
+	}
+	if (!rc) {
+		attempt_send(call, connection);
+	} else if (rc != MESH_ERROR_AGAIN) {
+		outcome.error = rc;
+		outcome.connect_failed = rc != MESH_ERROR_OVERFLOW && rc != MESH_ERROR_NO_ENDPOINT;
+		attempt_failed(call, &outcome, why.text[0] ? why.text : mesh_error_text(rc));
+	}
+}

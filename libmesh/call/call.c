@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decides how long a call lives, when its result is there, and when `done` is told: exactly once, last, and never inside
+ * the application's own call. Refuses to know where a call goes or who serves it.
+ */
+#include "call/call.h"
+
+static const unsigned spare_max = 64;
+static const size_t spare_buf_bytes = 64 * 1024;
+
+static void finish_task(struct loop_task *task);
+
+static void call_destroy(struct mesh_call *call)
+{
+	const struct mesh_mem *mem = &call->mesh->mem;
+
+	mesh_arena_free(&call->arena);
+	mesh_buf_free(&call->body);
+	mesh_buf_free(&call->out);
+	mesh_mem_free(mem, call);
+}
+
+static void recycle_buf(struct buf *buf)
+{
+	mesh_buf_clear(buf);
+	if (buf->room > spare_buf_bytes)
+		mesh_buf_free(buf);
+}
+
+/* On the worker's thread: kept for the next call, so that a warm one allocates nothing. */
+static void call_recycle(struct mesh_call *call)
+{
+	struct mesh_worker *worker = call->worker;
+	struct mesh *mesh = call->mesh;
+	struct arena arena;
+	struct buf body, out;
+
+	mesh_arena_reset(&call->arena);
+	recycle_buf(&call->body);
+	recycle_buf(&call->out);
+	arena = call->arena;
+	body = call->body;
+	out = call->out;
+	memset(call, 0, sizeof(*call));
+	call->mesh = mesh;
+	call->worker = worker;
+	call->arena = arena;
+	call->body = body;
+	call->out = out;
+	mesh_list_push_front(&worker->spare, &call->link);
+	worker->spare_count++;
+}
+
+static struct mesh_call *call_alloc(struct mesh *mesh)
+{
+	struct mesh_call *call = mesh_mem_zalloc(&mesh->mem, sizeof(*call));
+
+	if (!call)
+		return NULL;
+	mesh_arena_init(&call->arena, &mesh->mem, 0);
+	mesh_buf_init(&call->body, &mesh->mem, 0);
+	mesh_buf_init(&call->out, &mesh->mem, 0);
+	return call;
+}
+
+static void call_setup(struct mesh_call *call, struct mesh_worker *worker, bool server, unsigned refs, uint64_t now_ns)
+{
+	call->server = server;
+	call->mesh = worker->mesh;
+	call->worker = worker;
+	atomic_store_explicit(&call->refs, refs, memory_order_relaxed);
+	atomic_store_explicit(&call->over, false, memory_order_relaxed);
+	atomic_store_explicit(&call->told, false, memory_order_relaxed);
+	mesh_list_init(&call->link);
+	call->finish.run = finish_task;
+	call->result.size = sizeof(call->result);
+	call->result.flag = "-";
+	call->peer.size = sizeof(call->peer);
+	call->started_ns = now_ns;
+}
+
+void mesh_call_attach(struct mesh_call *call)
+{
+	mesh_list_push(&call->worker->calls, &call->link);
+	atomic_fetch_add_explicit(&call->mesh->running, 1, memory_order_relaxed);
+}
+
+struct mesh_call *mesh_call_new(struct mesh_worker *worker, bool server)
+{
+	struct mesh_call *call;
+
+	if (worker->spare_count) {
+		call = MESH_CONTAINER(worker->spare.next, struct mesh_call, link);
+		mesh_list_remove(&call->link);
+		worker->spare_count--;
+	} else {
+		call = call_alloc(worker->mesh);
+		if (!call)
+			return NULL;
+	}
+	call_setup(call, worker, server, 1, mesh_loop_update_ns(worker->env.loop));
+	mesh_call_attach(call);
+	return call;
+}
+
+struct mesh_call *mesh_call_new_detached(struct mesh_worker *worker)
+{
+	struct mesh_call *call = call_alloc(worker->mesh);
+
+	if (call)
+		call_setup(call, worker, false, 2, mesh_time_now_ns());
+	return call;
+}
+
+void mesh_call_undo(struct mesh_call *call)
+{
+	if (!mesh_list_empty(&call->link))
+		atomic_fetch_sub_explicit(&call->mesh->running, 1, memory_order_relaxed);
+	mesh_list_remove(&call->link);
+	call_destroy(call);
+}
+
+void mesh_call_drop(struct mesh_call *call)
+{
+	if (atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	if (call->worker && mesh_worker_here(call->worker) && call->worker->spare_count < spare_max)
+		call_recycle(call);
+	else
+		call_destroy(call);
+}
+
+static int local_status(int error)
+{
+	switch (error) {
+	case MESH_ERROR_NO_ROUTE:
+		return 404;
+	case MESH_ERROR_DENIED:
+		return 403;
+	case MESH_ERROR_TIMEOUT:
+	case MESH_ERROR_DURATION:
+		return 504;
+	case MESH_ERROR_TOO_LARGE:
+		return 413;
+	case MESH_ERROR_PROTOCOL:
+		return 502;
+	case MESH_ERROR_RATE_LIMITED:
+		return 429;
+	default:
+		return mesh_error_class(error) == MESH_CLASS_USAGE || mesh_error_class(error) == MESH_CLASS_CANCEL ? 0 : 503;
+	}
+}
+
+static void fill_result(struct mesh_call *call, int error, const char *why)
+{
+	struct mesh_result *result = &call->result;
+
+	result->status = error;
+	result->http_status = call->server ? 0 : call->response.status;
+	result->duration_us = (mesh_loop_now_ns(call->worker->env.loop) - call->started_ns) / 1000;
+	if (!error)
+		return;
+	result->flag = mesh_error_flag(error);
+	result->local_status = local_status(error);
+	mesh_why(&call->why, error, "%s", why && *why ? why : mesh_error_text(error));
+	result->why = mesh_slice_of(call->why.text);
+}
+
+static void tell_done(struct mesh_call *call)
+{
+	struct mesh *mesh = call->mesh;
+
+	mesh_list_remove(&call->link);
+	if (call->events.done)
+		call->events.done(call, call->user);
+	atomic_store_explicit(&call->told, true, memory_order_release);
+	atomic_fetch_sub_explicit(&mesh->running, 1, memory_order_release);
+	mesh_notify(mesh);
+	mesh_call_drop(call);
+}
+
+static void finish_task(struct loop_task *task)
+{
+	tell_done(MESH_CONTAINER(task, struct mesh_call, finish));
+}
+
+void mesh_call_finish(struct mesh_call *call, int error, const char *why)
+{
+	if (atomic_load_explicit(&call->over, memory_order_relaxed))
+		return;
+	fill_result(call, error, why);
+	if (call->server)
+		mesh_serve_stop(call, error);
+	else
+		mesh_client_stop(call);
+	atomic_store_explicit(&call->over, true, memory_order_release);
+	if (call->in_api)
+		mesh_loop_defer(call->worker->env.loop, &call->finish);
+	else
+		tell_done(call);
+}
+
+void mesh_call_set_peer(struct mesh_call *call, const struct transport *transport, const struct address *address)
+{
+	const struct peer_info *info = &transport->peer;
+	struct mesh_peer *peer = &call->peer;
+	size_t len = mesh_address_text(address, call->endpoint_text);
+
+	call->has_peer = true;
+	peer->address = mesh_slice_make(call->endpoint_text, len);
+	peer->tls = info->tls;
+	peer->mutual = info->mutual;
+	peer->protocol = MESH_SLICE("http/1.1");
+	/* the connection may end before the call is read: what it lends is copied */
+	peer->identity = mesh_arena_slice(&call->arena, info->identity, NULL);
+	peer->tls_version = mesh_arena_slice(&call->arena, info->tls_version, NULL);
+}
+
+int mesh_call_take(struct mesh_call *call, struct mesh_slice data, size_t max)
+{
+	call->result.received_bytes += data.len;
+	if (call->events.data) {
+		call->events.data(call, data, call->user);
+		return 0;
+	}
+	if (mesh_buf_len(&call->body) + data.len > max)
+		return MESH_ERROR_TOO_LARGE;
+	return mesh_buf_append(&call->body, data);
+}
+
+void mesh_call_set_paused(struct mesh_call *call, bool paused)
+{
+	struct exchange *exchange = call->server ? &call->serve.exchange : &call->client.attempt.exchange;
+
+	call->paused = paused;
+	if (exchange->mux)
+		mesh_exchange_pause(exchange, paused);
+}
+
+const struct headers *mesh_call_received(const struct mesh_call *call)
+{
+	return call->server ? &call->request.headers : &call->response.headers;
+}

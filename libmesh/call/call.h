@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request and its response, on either side. The parts common to both are here; client.c decides where a client's call
+ * goes, attempt.c carries one try, serve.c runs a server's.
+ */
+#ifndef MESH_CALL_CALL_H
+#define MESH_CALL_CALL_H
+
+#include <mesh/call.h>
+
+#include "base/buf.h"
+#include "call/worker.h"
+#include "cluster/pool.h"
+#include "http/mux.h"
+#include "policy/retry.h"
+
+struct inbound;
+
+#define CALL_TRIED_MAX 16
+
+/* One try of a client's call. */
+struct attempt {
+	struct exchange exchange;
+	struct pool_waiter waiter;
+	struct endpoint *endpoint;
+	struct connection *connection;
+	struct loop_timer timer; /* per-try timeout */
+	size_t sent;             /* bytes of call->out handed to the mux */
+	bool active;             /* counted in the endpoint's and the cluster's requests */
+	bool reused;             /* its connection carried others before */
+	bool head_sent;
+	bool end_sent;
+	bool swallowing;         /* the response is not wanted: a retry follows when it ended */
+};
+
+struct client_call {
+	struct snapshot *snapshot; /* it began with */
+	const struct http_config *http;
+	const struct virtual_host *host;
+	const struct route *route;
+	const struct retry_config *retry;
+	struct route_request match;
+	struct cluster *cluster;
+	struct attempt attempt;
+	bool out_end;              /* no more comes */
+	bool replayable;           /* `out` still begins at the first byte */
+	bool want_trailers;
+	bool wants_room;           /* mesh_call_send said AGAIN */
+	bool committed;            /* response bytes reached the application */
+	bool counted_retry;        /* holds one of the cluster's retries */
+	bool replayed;             /* the free second try after a stale connection was used */
+	unsigned retries_left;
+	uint32_t tried[CALL_TRIED_MAX];
+	size_t tried_count;
+	uint64_t tried_version;    /* snapshot the indexes are of */
+	struct headers trailers;   /* to send */
+	struct loop_timer timeout;
+	struct loop_timer backoff;
+	struct loop_task local;    /* delivers what was decided without a peer */
+	uint32_t timeout_ms;
+	size_t body_max;
+};
+
+struct server_call {
+	struct exchange exchange;
+	struct inbound *inbound;
+	struct snapshot *snapshot;      /* whose policies apply */
+	const struct http_config *http; /* in it; NULL: a TCP chain, no HTTP policy */
+	bool handled;                   /* the handler was called */
+	bool responded;
+	bool registered;                /* mesh_call_on was used */
+	size_t body_max;                /* buffering mode */
+	bool buffering;
+};
+
+struct mesh_call {
+	atomic_uint refs; /* the application's and, while it runs, the worker's */
+	atomic_bool over; /* the result may be read; `done` follows or was called */
+	struct mesh *mesh;
+	struct mesh_worker *worker;
+	struct link link; /* worker->calls or worker->spare */
+	bool server;
+	atomic_bool told; /* `done` was called */
+	bool in_api;      /* inside a function of the application: callbacks wait */
+	bool paused;
+	struct loop_task finish;
+	struct loop_mail release_mail;
+	struct arena arena;
+	struct mesh_call_events events;
+	void *user;
+	struct http_head request;  /* client: to send; server: received */
+	struct http_head response; /* client: received */
+	struct headers *trailers;  /* received */
+	bool received_head, received_end;
+	struct buf body;           /* received and kept */
+	struct buf out;            /* client: request body, what is not yet sent or all of it while it may be sent again */
+	struct why why;
+	struct mesh_result result;
+	struct mesh_peer peer;
+	bool has_peer;
+	char endpoint_text[MESH_ADDRESS_TEXT_BYTES];
+	uint64_t started_ns;
+	union {
+		struct client_call client;
+		struct server_call serve;
+	};
+};
+
+/* call.c */
+struct mesh_call *mesh_call_new(struct mesh_worker *worker, bool server); /* one reference (the worker's); NULL: no memory */
+/* For a worker of another thread: two references, the caller's and the worker's; not on any list before mesh_call_attach. */
+struct mesh_call *mesh_call_new_detached(struct mesh_worker *worker);
+void mesh_call_attach(struct mesh_call *call); /* on its worker */
+void mesh_call_undo(struct mesh_call *call);   /* takes back mesh_call_new or mesh_call_new_detached: nothing was started */
+void mesh_call_drop(struct mesh_call *call);   /* gives a reference back, on the worker's thread or when over */
+/* Ends it: the result is `error` with call->why or `why` for words. Told now, or soon when inside the application's call. */
+void mesh_call_finish(struct mesh_call *call, int error, const char *why);
+void mesh_call_set_peer(struct mesh_call *call, const struct transport *transport, const struct address *address);
+/* Received body bytes: to the application, or kept up to `max`. TOO_LARGE, NOMEM. */
+int mesh_call_take(struct mesh_call *call, struct mesh_slice data, size_t max);
+void mesh_call_set_paused(struct mesh_call *call, bool paused);
+const struct headers *mesh_call_received(const struct mesh_call *call);
+
+/* client.c */
+void mesh_client_begin(struct mesh_call *call); /* on its worker */
+void mesh_client_stop(struct mesh_call *call);  /* timers, attempt, snapshot: before finish */
+void mesh_client_attempt_over(struct mesh_call *call, struct retry_outcome *outcome, const char *why);
+bool mesh_client_retry_status(struct mesh_call *call); /* may the response just received be retried? */
+int mesh_client_send(struct mesh_call *call, struct mesh_slice data, bool end);
+int mesh_client_send_trailers(struct mesh_call *call, const struct mesh_header *trailers, size_t count);
+
+void mesh_client_room(struct mesh_call *call);  /* tells `writable` when there is room again */
+
+/* attempt.c */
+void mesh_attempt_start(struct mesh_call *call);
+void mesh_attempt_pump(struct mesh_call *call);    /* sends what the mux takes of the body */
+void mesh_attempt_abandon(struct mesh_call *call, int error); /* off the wire, no event */
+void mesh_attempt_settle(struct mesh_call *call);  /* gives back what it holds */
+
+/* serve.c */
+int mesh_serve_respond(struct mesh_call *call, int status, const struct mesh_header *headers, size_t count,
+		       struct mesh_slice body, bool end);
+int mesh_serve_send(struct mesh_call *call, struct mesh_slice data, bool end);
+int mesh_serve_send_trailers(struct mesh_call *call, const struct mesh_header *trailers, size_t count);
+void mesh_serve_stop(struct mesh_call *call, int error);
+void mesh_serve_released(struct mesh_call *call); /* nobody will answer it any more */
+
+#endif

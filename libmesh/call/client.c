@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decides where a client's call goes: listener, virtual host, route, cluster; how long it may take; and after each try
+ * whether another follows. Refuses to touch connections: attempt.c does.
+ */
+#include "call/call.h"
+
+#include "base/text.h"
+#include "cluster/connection.h"
+
+static const int64_t route_timeout_default_ns = 15000000000LL; /* Envoy's, where a route sets none */
+static const size_t replay_bytes = 65536; /* a streamed body is kept for a retry up to this */
+
+static void client_fail(struct mesh_call *call, int error, const char *why)
+{
+	mesh_call_finish(call, error, why);
+}
+
+/* "host:port", "host", "[v6]:port": the host without brackets, and the port or 80. */
+static bool split_authority(struct mesh_slice authority, struct mesh_slice *host, uint16_t *port)
+{
+	ptrdiff_t colon = mesh_slice_find_last(authority, ':');
+	uint64_t number = 80;
+
+	*host = authority;
+	if (authority.len && authority.data[0] == '[') {
+		ptrdiff_t close = mesh_slice_find(authority, ']');
+
+		if (close < 0)
+			return false;
+		if (colon < close)
+			colon = -1;
+		*host = mesh_slice_make(authority.data + 1, (size_t)close - 1);
+	} else if (colon >= 0) {
+		host->len = (size_t)colon;
+	}
+	if (colon >= 0) {
+		struct mesh_slice digits = mesh_slice_make(authority.data + colon + 1, authority.len - (size_t)colon - 1);
+
+		if (!mesh_slice_to_u64(digits, &number) || number == 0 || number > 65535)
+			return false;
+	}
+	*port = (uint16_t)number;
+	return host->len > 0;
+}
+
+static bool chain_takes_http1(const struct chain *chain)
+{
+	if (chain->kind != CHAIN_HTTP && chain->kind != CHAIN_FAIL_CLOSED)
+		return false;
+	if (chain->match.transport.len && !mesh_slice_equal(chain->match.transport, MESH_SLICE("raw_buffer")))
+		return false;
+	if (!chain->match.alpn_count)
+		return true;
+	for (size_t i = 0; i < chain->match.alpn_count; i++)
+		if (mesh_slice_equal(chain->match.alpn[i], MESH_SLICE("http/1.1")))
+			return true;
+	return false;
+}
+
+static const struct chain *http_chain(const struct listener_config *listener)
+{
+	for (size_t i = 0; i < listener->chain_count; i++)
+		if (chain_takes_http1(&listener->chains[i]))
+			return &listener->chains[i];
+	if (listener->default_chain && chain_takes_http1(listener->default_chain))
+		return listener->default_chain;
+	return NULL;
+}
+
+/* The listener a sidecar would have caught this request on, and its HTTP settings. */
+static int find_listener(struct mesh_call *call)
+{
+	struct client_call *client = &call->client;
+	const struct listener_config *listener;
+	const struct chain *chain = NULL;
+	struct mesh_slice host;
+	uint16_t port;
+
+	if (!split_authority(call->request.authority, &host, &port))
+		return mesh_why(&call->why, MESH_ERROR_INVALID, "authority: \"%.*s\": expected host or host:port",
+				(int)call->request.authority.len, call->request.authority.data);
+	listener = mesh_snapshot_outbound(client->snapshot, host, port);
+	if (listener)
+		chain = http_chain(listener);
+	if (!chain)
+		return mesh_why(&call->why, MESH_ERROR_NO_ROUTE, "no outbound HTTP listener for port %u", port);
+	if (chain->kind == CHAIN_FAIL_CLOSED)
+		return mesh_why(&call->why, MESH_ERROR_FAIL_CLOSED, "listener %.*s: %.*s", (int)listener->object.item.name.len,
+				listener->object.item.name.data, (int)chain->reason.len, chain->reason.data);
+	client->http = chain->http;
+	return 0;
+}
+
+/* Filters on the way out that can refuse, and the ALPN lists istio.alpn wants offered. */
+static int run_filters(struct mesh_call *call, struct mesh_slice *alpn)
+{
+	const struct http_config *http = call->client.http;
+
+	for (size_t i = 0; i < http->filter_count; i++) {
+		const struct http_filter *filter = &http->filters[i];
+
+		if (filter->kind == HTTP_FILTER_FAIL_CLOSED)
+			return mesh_why(&call->why, MESH_ERROR_FAIL_CLOSED, "HTTP filter %.*s: %.*s", (int)filter->name.len,
+					filter->name.data, (int)filter->reason.len, filter->reason.data);
+		if (filter->kind == HTTP_FILTER_ALPN)
+			*alpn = filter->alpn_http11;
+	}
+	return 0;
+}
+
+static int find_route(struct mesh_call *call)
+{
+	struct client_call *client = &call->client;
+	const struct route_config *routes = mesh_snapshot_routes(client->snapshot, client->http);
+
+	if (!routes)
+		return mesh_why(&call->why, MESH_ERROR_NO_ROUTE, "route configuration %.*s not received",
+				(int)client->http->route_name.len, client->http->route_name.data);
+	client->match.method = call->request.method;
+	client->match.scheme = MESH_SLICE("http");
+	client->match.authority = call->request.authority;
+	client->match.path = call->request.path;
+	client->match.headers = &call->request.headers;
+	client->match.random = mesh_rand_next(&call->worker->env.rand);
+	client->host = mesh_route_find_host(routes, call->request.authority, &call->arena);
+	if (!client->host)
+		return mesh_why(&call->why, MESH_ERROR_NO_ROUTE, "no virtual host for %.*s in route configuration %.*s",
+				(int)call->request.authority.len, call->request.authority.data,
+				(int)routes->object.item.name.len, routes->object.item.name.data);
+	client->route = mesh_route_find(client->host, &client->match, &call->arena);
+	if (!client->route)
+		return mesh_why(&call->why, MESH_ERROR_NO_ROUTE, "no route of virtual host %.*s matches",
+				(int)client->host->name.len, client->host->name.data);
+	call->result.route = client->route->name;
+	return 0;
+}
+
+static int find_cluster(struct mesh_call *call, struct mesh_slice alpn)
+{
+	struct client_call *client = &call->client;
+	const struct weighted_cluster *weighted;
+	uint32_t hash = 0;
+	struct mesh_slice name = mesh_route_cluster(client->route, &client->match, &hash, &weighted);
+	const struct retry_config *base = client->route->retry ? client->route->retry : client->host->retry;
+	int rc;
+
+	if (!name.len)
+		return mesh_why(&call->why, MESH_ERROR_NO_CLUSTER, "route %.*s: no cluster for this request",
+				(int)client->route->name.len, client->route->name.data);
+	call->result.cluster = name;
+	rc = mesh_cluster_get(&call->worker->env, name, hash, &client->cluster);
+	if (rc)
+		return mesh_why(&call->why, rc, "cluster %.*s is not known", (int)name.len, name.data);
+	call->result.cluster = client->cluster->name;
+	if (client->cluster->config->kind != CLUSTER_EDS && client->cluster->config->kind != CLUSTER_STATIC)
+		return mesh_why(&call->why, MESH_ERROR_NO_ENDPOINT, "cluster %.*s: its discovery type cannot be called yet",
+				(int)name.len, name.data);
+	if (alpn.len)
+		mesh_cluster_offer(client->cluster, alpn);
+	rc = mesh_retry_policy(base, &client->match, true, &call->arena, &client->retry);
+	if (rc)
+		return rc;
+	client->retries_left = client->retry ? client->retry->retries : 0;
+	return 0;
+}
+
+static void timed_out(struct loop_timer *timer)
+{
+	struct mesh_call *call = MESH_CONTAINER(timer, struct mesh_call, client.timeout);
+
+	if (call->client.cluster)
+		mesh_counter_add(&call->client.cluster->stats->rq_timeout, 1);
+	mesh_attempt_abandon(call, MESH_ERROR_TIMEOUT);
+	mesh_call_finish(call, MESH_ERROR_TIMEOUT, "no whole response within the timeout");
+}
+
+/* The shorter of the route's timeout and the application's own. */
+static void start_timeout(struct mesh_call *call)
+{
+	struct client_call *client = &call->client;
+	int64_t route_ns = client->route->timeout_ns < 0 ? route_timeout_default_ns : client->route->timeout_ns;
+	int64_t own_ns = (int64_t)client->timeout_ms * 1000000;
+	int64_t ns = own_ns && (!route_ns || own_ns < route_ns) ? own_ns : route_ns;
+
+	client->timeout.due = timed_out;
+	if (ns > 0)
+		mesh_timer_start(call->worker->env.loop, &client->timeout, (uint64_t)ns);
+}
+
+static int add_header(struct mesh_call *call, struct mesh_slice name, struct mesh_slice value)
+{
+	return value.data ? mesh_headers_add(&call->request.headers, &call->arena, name, value) : MESH_ERROR_NOMEM;
+}
+
+/* What a sidecar adds on the way out. */
+static int add_headers(struct mesh_call *call)
+{
+	struct headers *headers = &call->request.headers;
+	char uuid[MESH_UUID_BYTES];
+	int rc = 0;
+
+	if (!mesh_headers_get(headers, MESH_SLICE("x-forwarded-proto")).data)
+		rc = add_header(call, MESH_SLICE("x-forwarded-proto"), MESH_SLICE("http"));
+	if (!rc && call->client.http->generate_request_id && !mesh_headers_get(headers, MESH_SLICE("x-request-id")).data) {
+		mesh_text_uuid(&call->worker->env.rand, uuid);
+		rc = add_header(call, MESH_SLICE("x-request-id"),
+				mesh_arena_slice(&call->arena, mesh_slice_make(uuid, sizeof(uuid)), NULL));
+	}
+	return rc;
+}
+
+/* Tells the application what was decided without asking a peer, outside its own call. */
+static void deliver_local(struct loop_task *task)
+{
+	struct mesh_call *call = MESH_CONTAINER(task, struct mesh_call, client.local);
+	const struct route *route = call->client.route;
+
+	call->received_head = true;
+	if (call->events.head)
+		call->events.head(call, call->user);
+	if (route->direct_body.len && !atomic_load(&call->over))
+		mesh_call_take(call, route->direct_body, SIZE_MAX);
+	call->received_end = true;
+	if (call->events.end && !atomic_load(&call->over))
+		call->events.end(call, call->user);
+	mesh_call_finish(call, 0, NULL);
+}
+
+static void answer_local(struct mesh_call *call, int status)
+{
+	call->response.status = status;
+	call->result.local_status = status;
+	call->client.local.run = deliver_local;
+	mesh_loop_defer(call->worker->env.loop, &call->client.local);
+}
+
+static int answer_redirect(struct mesh_call *call)
+{
+	const struct route *route = call->client.route;
+	struct mesh_slice scheme = route->redirect_scheme.len ? route->redirect_scheme : MESH_SLICE("http");
+	struct mesh_slice host = route->redirect_host.len ? route->redirect_host : call->request.authority;
+	struct mesh_slice path = route->redirect_path.len ? route->redirect_path : call->request.path;
+	ptrdiff_t query = mesh_slice_find(path, '?');
+	struct mesh_slice location;
+
+	if (route->redirect_strip_query && query >= 0)
+		path.len = (size_t)query;
+	if (route->redirect_port)
+		location = mesh_arena_printf(&call->arena, "%.*s://%.*s:%u%.*s", (int)scheme.len, scheme.data, (int)host.len,
+					     host.data, route->redirect_port, (int)path.len, path.data);
+	else
+		location = mesh_arena_printf(&call->arena, "%.*s://%.*s%.*s", (int)scheme.len, scheme.data, (int)host.len,
+					     host.data, (int)path.len, path.data);
+	if (!location.data)
+		return MESH_ERROR_NOMEM;
+	answer_local(call, (int)(route->redirect_status ? route->redirect_status : 301));
+	return mesh_headers_add(&call->response.headers, &call->arena, MESH_SLICE("location"), location);
+}
+
+static int decide(struct mesh_call *call, bool *local)
+{
+	struct mesh_slice alpn = {NULL, 0};
+	int rc = find_listener(call);
+
+	if (!rc)
+		rc = run_filters(call, &alpn);
+	if (!rc)
+		rc = add_headers(call);
+	if (!rc)
+		rc = find_route(call);
+	if (rc)
+		return rc;
+	switch (call->client.route->kind) {
+	case ROUTE_CLUSTER:
+		return find_cluster(call, alpn);
+	case ROUTE_DIRECT_RESPONSE:
+		*local = true;
+		answer_local(call, (int)call->client.route->direct_status);
+		return 0;
+	case ROUTE_REDIRECT:
+		*local = true;
+		return answer_redirect(call);
+	case ROUTE_NON_FORWARDING:
+	case ROUTE_FAIL_CLOSED:
+		break;
+	}
+	return mesh_why(&call->why, MESH_ERROR_FAIL_CLOSED, "route %.*s: %.*s", (int)call->client.route->name.len,
+			call->client.route->name.data, (int)call->client.route->fail_reason.len,
+			call->client.route->fail_reason.data ? call->client.route->fail_reason.data : "");
+}
+
+void mesh_client_begin(struct mesh_call *call)
+{
+	struct mesh_worker *worker = call->worker;
+	bool local = false;
+	int rc;
+
+	mesh_worker_refresh(worker);
+	if (!worker->env.snapshot) {
+		client_fail(call, MESH_ERROR_NOT_READY, NULL);
+		return;
+	}
+	call->client.snapshot = mesh_snapshot_retain(worker->env.snapshot);
+	rc = decide(call, &local);
+	if (rc) {
+		client_fail(call, rc, NULL);
+		return;
+	}
+	if (local)
+		return;
+	start_timeout(call);
+	mesh_attempt_start(call);
+}
+
+void mesh_client_stop(struct mesh_call *call)
+{
+	struct client_call *client = &call->client;
+	struct loop *loop = call->worker->env.loop;
+
+	mesh_timer_stop(loop, &client->timeout);
+	mesh_timer_stop(loop, &client->backoff);
+	mesh_loop_undefer(&client->local);
+	mesh_attempt_abandon(call, MESH_ERROR_CANCELLED);
+	if (client->counted_retry)
+		mesh_breaker_give(&client->cluster->shared->breaker.retries);
+	client->counted_retry = false;
+	/* names in the result live in configuration that may go now */
+	call->result.route = mesh_arena_slice(&call->arena, call->result.route, NULL);
+	call->result.cluster = mesh_arena_slice(&call->arena, call->result.cluster, NULL);
+	mesh_snapshot_release(client->snapshot);
+	client->snapshot = NULL;
+}
+
+static bool idempotent(struct mesh_slice method)
+{
+	static const struct mesh_slice safe[] = {{"GET", 3}, {"HEAD", 4}, {"OPTIONS", 7}, {"TRACE", 5}, {"PUT", 3}, {"DELETE", 6}};
+
+	for (size_t i = 0; i < sizeof(safe) / sizeof(safe[0]); i++)
+		if (mesh_slice_equal(method, safe[i]))
+			return true;
+	return false;
+}
+
+/*
+ * A kept connection that the peer closed as we used it is nobody's failure: once, without counting as a retry, and only
+ * where the peer cannot have acted on the request or acting twice does no harm.
+ */
+static bool stale_connection(struct mesh_call *call, const struct retry_outcome *outcome)
+{
+	const struct client_call *client = &call->client;
+
+	return client->attempt.reused && outcome->error == MESH_ERROR_RESET && !client->replayed && client->replayable &&
+	       !client->committed && !client->attempt.exchange.head_received &&
+	       (outcome->unprocessed || idempotent(call->request.method));
+}
+
+static bool take_retry(struct mesh_call *call)
+{
+	struct client_call *client = &call->client;
+	struct cluster *cluster = client->cluster;
+
+	if (!client->counted_retry &&
+	    !mesh_breaker_take(&cluster->shared->breaker.retries,
+			       mesh_breaker_retry_limit(&cluster->config->breaker, &cluster->shared->breaker))) {
+		mesh_counter_add(&cluster->stats->rq_retry_overflow, 1);
+		return false;
+	}
+	client->counted_retry = true;
+	client->retries_left--;
+	mesh_counter_add(&cluster->stats->rq_retry, 1);
+	return true;
+}
+
+static void backoff_over(struct loop_timer *timer)
+{
+	struct mesh_call *call = MESH_CONTAINER(timer, struct mesh_call, client.backoff);
+	struct client_call *client = &call->client;
+	struct cluster_env *env = &call->worker->env;
+	struct cluster *cluster;
+
+	/* the endpoints of now, the decisions of then */
+	mesh_worker_refresh(call->worker);
+	if (mesh_cluster_get(env, client->cluster->name, mesh_slice_hash(client->cluster->name), &cluster)) {
+		mesh_call_finish(call, MESH_ERROR_NO_CLUSTER, "the cluster left the configuration between two tries");
+		return;
+	}
+	mesh_attempt_start(call);
+}
+
+static void retry_later(struct mesh_call *call)
+{
+	struct client_call *client = &call->client;
+	unsigned number = client->retry->retries - client->retries_left;
+	uint64_t ns = mesh_retry_backoff_ns(client->retry, number, &call->worker->env.rand);
+
+	client->backoff.due = backoff_over;
+	memset(&call->response, 0, sizeof(call->response));
+	if (mesh_timer_start(call->worker->env.loop, &client->backoff, ns))
+		mesh_call_finish(call, MESH_ERROR_NOMEM, NULL);
+}
+
+bool mesh_client_retry_status(struct mesh_call *call)
+{
+	struct client_call *client = &call->client;
+	struct retry_outcome outcome = {.status = call->response.status, .headers = &call->response.headers,
+					.request_sent = true};
+
+	if (!client->retry || !client->replayable || !mesh_retry_wanted(client->retry, &outcome, &call->arena))
+		return false;
+	if (!client->retries_left) {
+		mesh_counter_add(&client->cluster->stats->rq_retry_limit_exceeded, 1);
+		call->result.flag = "URX";
+		return false;
+	}
+	return take_retry(call);
+}
+
+void mesh_client_attempt_over(struct mesh_call *call, struct retry_outcome *outcome, const char *why)
+{
+	struct client_call *client = &call->client;
+
+	if (client->attempt.swallowing) { /* granted when its head came */
+		retry_later(call);
+		return;
+	}
+	if (!outcome->error) {
+		if (client->counted_retry)
+			mesh_counter_add(&client->cluster->stats->rq_retry_success, 1);
+		mesh_call_finish(call, 0, NULL);
+		return;
+	}
+	if (stale_connection(call, outcome)) {
+		client->replayed = true;
+		client->tried_count = 0;
+		call->result.attempts--;
+		mesh_attempt_start(call);
+		return;
+	}
+	if (client->retry && client->replayable && mesh_retry_wanted(client->retry, outcome, &call->arena)) {
+		if (client->retries_left && take_retry(call)) {
+			retry_later(call);
+			return;
+		}
+		if (!client->retries_left && client->retry->retries)
+			mesh_counter_add(&client->cluster->stats->rq_retry_limit_exceeded, 1);
+	}
+	mesh_call_finish(call, outcome->error, why);
+}
+
+static size_t waiting_bytes(const struct mesh_call *call)
+{
+	return mesh_buf_len(&call->out) - call->client.attempt.sent;
+}
+
+void mesh_client_room(struct mesh_call *call)
+{
+	if (!call->client.wants_room || waiting_bytes(call) || atomic_load_explicit(&call->over, memory_order_relaxed))
+		return;
+	call->client.wants_room = false;
+	if (call->events.writable)
+		call->events.writable(call, call->user);
+}
+
+int mesh_client_send(struct mesh_call *call, struct mesh_slice data, bool end)
+{
+	struct client_call *client = &call->client;
+	size_t waiting = waiting_bytes(call);
+	int rc;
+
+	if (client->out_end)
+		return MESH_ERROR_STATE;
+	if (waiting && waiting + data.len > replay_bytes) {
+		client->wants_room = true;
+		return MESH_ERROR_AGAIN;
+	}
+	/* too long to keep for a second try: from here on what was sent is let go */
+	if (client->replayable && mesh_buf_len(&call->out) + data.len > replay_bytes && client->attempt.head_sent) {
+		client->replayable = false;
+		mesh_buf_consume(&call->out, client->attempt.sent);
+		client->attempt.sent = 0;
+	}
+	rc = mesh_buf_append(&call->out, data);
+	if (rc)
+		return rc;
+	client->out_end = end;
+	mesh_attempt_pump(call);
+	if (client->attempt.connection && !mesh_loop_running(call->worker->env.loop))
+		mesh_connection_flush(client->attempt.connection);
+	return 0;
+}
+
+int mesh_client_send_trailers(struct mesh_call *call, const struct mesh_header *trailers, size_t count)
+{
+	struct client_call *client = &call->client;
+	int rc = 0;
+
+	if (client->out_end)
+		return MESH_ERROR_STATE;
+	for (size_t i = 0; i < count && !rc; i++)
+		rc = mesh_headers_add_copy(&client->trailers, &call->arena, trailers[i].name, trailers[i].value);
+	if (rc)
+		return rc;
+	client->want_trailers = count > 0;
+	return mesh_client_send(call, (struct mesh_slice){NULL, 0}, true);
+}

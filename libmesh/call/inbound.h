@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One accepted connection: which filter chain it takes, its TLS, its mux, its end. Requests on it are serve.c's. Belongs
+ * to the worker that accepted it.
+ */
+#ifndef MESH_CALL_INBOUND_H
+#define MESH_CALL_INBOUND_H
+
+#include "base/buf.h"
+#include "call/listener.h"
+#include "call/worker.h"
+#include "http/mux.h"
+#include "policy/rbac.h"
+
+enum inbound_state {
+	INBOUND_WAITING,   /* for the first configuration */
+	INBOUND_SNIFFING,  /* for the first bytes */
+	INBOUND_SECURING,  /* TLS handshake */
+	INBOUND_OPEN,      /* carrying requests */
+	INBOUND_LINGERING, /* everything was sent; the peer closes or the time is up */
+	INBOUND_DEAD,
+};
+
+struct inbound {
+	struct link link; /* worker->inbound */
+	struct mesh_worker *worker;
+	struct mesh_listener *listener;
+	enum inbound_state state;
+	int fd;                       /* until a transport has it */
+	struct snapshot *snapshot;    /* its chain is of this one */
+	const struct chain *chain;
+	struct address remote, local;
+	struct buf head;              /* bytes read while sniffing */
+	struct arena arena;
+	struct mesh_slice server_name;
+	struct mesh_slice *alpn;      /* offered; in the arena */
+	size_t alpn_count;
+	bool sniffed, tls;
+	struct transport *transport;
+	struct mux *mux;
+	struct loop_io io;
+	struct loop_timer timer;      /* sniffing and handshake, then idle */
+	struct loop_task flush;
+	struct loop_task reap;
+	bool in_ready, dirty, draining;
+	uint64_t active_ns;           /* last sign of life */
+};
+
+void mesh_inbound_accept(struct mesh_worker *worker, struct mesh_listener *listener, int fd, const struct address *remote);
+void mesh_inbound_retry(struct mesh_worker *worker); /* a configuration came: those that wait look again */
+void mesh_inbound_drain(struct inbound *inbound);    /* no further request */
+void mesh_inbound_kill(struct inbound *inbound);     /* at once; calls on it end with `over` */
+void mesh_inbound_flush(struct inbound *inbound);
+/* The connection as authorization sees it. */
+void mesh_inbound_authz(const struct inbound *inbound, struct authz_request *request);
+/* Follows a newer configuration before a request: the chain this connection would take now, or drains it. */
+void mesh_inbound_refresh(struct inbound *inbound);
+
+#endif

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decides when a port is accepted on and how it ends: told to each worker by mail, so that nothing of a connection is ever
+ * touched by another thread. Refuses to know what connections speak.
+ */
+#include "call/listener.h"
+
+#include <errno.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "call/inbound.h"
+
+static const unsigned accept_burst = 64;
+static const uint64_t pause_ns = 100 * 1000000ULL;
+static const uint32_t grace_default_ms = 5000;
+
+static void accept_ready(struct loop_io *io, unsigned what)
+{
+	struct acceptor *acceptor = MESH_CONTAINER(io, struct acceptor, io);
+	struct loop *loop = acceptor->worker->env.loop;
+
+	for (unsigned i = 0; i < accept_burst; i++) {
+		struct address from;
+		int fd, rc = mesh_socket_accept(acceptor->listener->fd, &fd, &from);
+
+		if (rc == MESH_ERROR_AGAIN)
+			return;
+		if (rc) { /* out of descriptors: looking again at once would only burn the processor */
+			MESH_LOG_W(&acceptor->listener->mesh->log, "listener", "port %u: accept: %s", acceptor->listener->port,
+				   strerror(errno));
+			mesh_loop_change(loop, &acceptor->io, 0);
+			mesh_timer_start(loop, &acceptor->pause, pause_ns);
+			return;
+		}
+		mesh_inbound_accept(acceptor->worker, acceptor->listener, fd, &from);
+	}
+}
+
+static void pause_over(struct loop_timer *timer)
+{
+	struct acceptor *acceptor = MESH_CONTAINER(timer, struct acceptor, pause);
+
+	if (acceptor->accepting)
+		mesh_loop_change(acceptor->worker->env.loop, &acceptor->io, LOOP_READ);
+}
+
+static void acceptor_done(struct acceptor *acceptor)
+{
+	struct mesh_listener *listener = acceptor->listener;
+
+	pthread_mutex_lock(&listener->lock);
+	acceptor->ended = true;
+	pthread_cond_broadcast(&listener->changed);
+	pthread_mutex_unlock(&listener->lock);
+}
+
+static void acceptor_start(struct loop_mail *mail)
+{
+	struct acceptor *acceptor = MESH_CONTAINER(mail, struct acceptor, mail);
+	struct mesh_listener *listener = acceptor->listener;
+
+	acceptor->accepting =
+		!mesh_loop_watch(acceptor->worker->env.loop, &acceptor->io, listener->fd, LOOP_READ);
+	if (!acceptor->accepting)
+		MESH_LOG_E(&listener->mesh->log, "listener", "port %u: cannot watch the socket", listener->port);
+	acceptor_done(acceptor);
+}
+
+static void stop_accepting(struct acceptor *acceptor)
+{
+	if (acceptor->accepting)
+		mesh_loop_unwatch(acceptor->worker->env.loop, &acceptor->io);
+	acceptor->accepting = false;
+	mesh_timer_stop(acceptor->worker->env.loop, &acceptor->pause);
+}
+
+static void each_inbound(struct acceptor *acceptor, void (*visit)(struct inbound *inbound))
+{
+	MESH_LIST_EACH_SAFE(at, &acceptor->worker->inbound) {
+		struct inbound *inbound = MESH_CONTAINER(at, struct inbound, link);
+
+		if (inbound->listener == acceptor->listener)
+			visit(inbound);
+	}
+}
+
+static void acceptor_drain(struct loop_mail *mail)
+{
+	struct acceptor *acceptor = MESH_CONTAINER(mail, struct acceptor, mail);
+
+	stop_accepting(acceptor);
+	each_inbound(acceptor, mesh_inbound_drain);
+	acceptor_done(acceptor);
+}
+
+static void acceptor_kill(struct loop_mail *mail)
+{
+	struct acceptor *acceptor = MESH_CONTAINER(mail, struct acceptor, mail);
+
+	each_inbound(acceptor, mesh_inbound_kill);
+	acceptor_done(acceptor);
+}
+
+/* Every worker does `what`; returns when all did. A borrowed worker's thread is this one. */
+static void tell_acceptors(struct mesh_listener *listener, void (*what)(struct loop_mail *mail))
+{
+	for (unsigned i = 0; i < listener->acceptor_count; i++) {
+		struct acceptor *acceptor = &listener->acceptors[i];
+
+		acceptor->ended = false;
+		acceptor->mail.run = what;
+		if (acceptor->worker->kind == WORKER_LIBRARY)
+			mesh_loop_post(acceptor->worker->env.loop, &acceptor->mail);
+		else
+			what(&acceptor->mail);
+	}
+	pthread_mutex_lock(&listener->lock);
+	for (unsigned i = 0; i < listener->acceptor_count; i++)
+		while (!listener->acceptors[i].ended)
+			pthread_cond_wait(&listener->changed, &listener->lock);
+	pthread_mutex_unlock(&listener->lock);
+}
+
+/* Until its connections are gone or the time is up; drives a borrowed worker meanwhile. */
+static void wait_connections(struct mesh_listener *listener, uint32_t ms)
+{
+	struct mesh_worker *worker = listener->acceptors[0].worker;
+	uint64_t until = mesh_time_now_ns() + (uint64_t)ms * 1000000;
+
+	while (atomic_load_explicit(&listener->connections, memory_order_acquire) && mesh_time_now_ns() < until) {
+		if (worker->kind == WORKER_LIBRARY)
+			nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+		else
+			mesh_loop_run(worker->env.loop, 2);
+	}
+}
+
+static int set_acceptors(struct mesh_listener *listener, struct mesh_worker *borrowed)
+{
+	struct mesh *mesh = listener->mesh;
+	unsigned count = borrowed ? 1 : mesh->shared.library_count;
+
+	listener->acceptors = mesh_mem_array(&mesh->mem, count, sizeof(*listener->acceptors));
+	if (!listener->acceptors)
+		return MESH_ERROR_NOMEM;
+	listener->acceptor_count = count;
+	for (unsigned i = 0; i < count; i++) {
+		struct acceptor *acceptor = &listener->acceptors[i];
+
+		acceptor->listener = listener;
+		acceptor->worker = borrowed ? borrowed : mesh->shared.library[i];
+		acceptor->io.fd = -1;
+		acceptor->io.ready = accept_ready;
+		acceptor->pause.due = pause_over;
+	}
+	return 0;
+}
+
+static int open_socket(struct mesh_listener *listener, const struct mesh_listen_options *options)
+{
+	struct mesh_slice ip = options->address ? mesh_slice_of(options->address) : MESH_SLICE("0.0.0.0");
+	struct address at;
+	struct why why = {{0}};
+	int rc = mesh_address_parse(&at, ip, options->port);
+
+	if (rc)
+		return rc;
+	rc = mesh_socket_listen(&at, options->backlog > 0 ? options->backlog : 1024, false, &listener->fd, &why);
+	if (rc) {
+		MESH_LOG_E(&listener->mesh->log, "listener", "%s", why.text);
+		return rc;
+	}
+	rc = mesh_socket_local(listener->fd, &at);
+	listener->port = mesh_address_port(&at);
+	return rc;
+}
+
+static void listener_free(struct mesh_listener *listener)
+{
+	struct mesh *mesh = listener->mesh;
+
+	if (listener->fd >= 0)
+		close(listener->fd);
+	pthread_cond_destroy(&listener->changed);
+	pthread_mutex_destroy(&listener->lock);
+	mesh_mem_free(&mesh->mem, listener->acceptors);
+	mesh_mem_free(&mesh->mem, listener);
+}
+
+int mesh_listener_make(struct mesh *mesh, const struct mesh_listen_options *options, struct mesh_listener **result)
+{
+	struct mesh_listener *listener = mesh_mem_zalloc(&mesh->mem, sizeof(*listener));
+	int rc;
+
+	if (!listener)
+		return MESH_ERROR_NOMEM;
+	listener->mesh = mesh;
+	listener->fd = -1;
+	listener->handler = options->handler;
+	listener->user = options->user;
+	listener->request_bytes_max = options->request_bytes_max;
+	listener->grace_ms = options->grace_ms ? options->grace_ms : grace_default_ms;
+	pthread_mutex_init(&listener->lock, NULL);
+	pthread_cond_init(&listener->changed, NULL);
+	rc = open_socket(listener, options);
+	if (!rc)
+		rc = set_acceptors(listener, options->worker);
+	if (rc) {
+		listener_free(listener);
+		return rc;
+	}
+	tell_acceptors(listener, acceptor_start);
+	pthread_mutex_lock(&mesh->shared.lock);
+	mesh_list_push(&mesh->shared.listeners, &listener->link);
+	pthread_mutex_unlock(&mesh->shared.lock);
+	*result = listener;
+	return 0;
+}
+
+void mesh_listener_drain(struct mesh_listener *listener)
+{
+	if (!atomic_exchange(&listener->draining, true))
+		tell_acceptors(listener, acceptor_drain);
+}
+
+void mesh_listener_destroy(struct mesh_listener *listener)
+{
+	struct mesh *mesh = listener->mesh;
+
+	mesh_listener_drain(listener);
+	wait_connections(listener, listener->grace_ms);
+	tell_acceptors(listener, acceptor_kill);
+	wait_connections(listener, grace_default_ms); /* for the memory to be given back: one round of each loop */
+	pthread_mutex_lock(&mesh->shared.lock);
+	mesh_list_remove(&listener->link);
+	pthread_mutex_unlock(&mesh->shared.lock);
+	listener_free(listener);
+}

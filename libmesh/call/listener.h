@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A served port: one listening socket, accepted on by one borrowed worker or all library workers. */
+#ifndef MESH_CALL_LISTENER_H
+#define MESH_CALL_LISTENER_H
+
+#include <mesh/listener.h>
+
+#include "call/worker.h"
+#include "net/socket.h"
+
+/* The listener's part on one worker. */
+struct acceptor {
+	struct mesh_listener *listener;
+	struct mesh_worker *worker;
+	struct loop_io io;
+	struct loop_timer pause; /* descriptors ran out: try again later */
+	struct loop_mail mail;   /* start, drain, kill: one at a time */
+	bool accepting;
+	bool ended;              /* under listener->lock */
+};
+
+struct listener_stats {
+	_Atomic uint64_t cx_total, cx_destroy, cx_no_chain, cx_ssl, cx_ssl_error, cx_denied, cx_wait;
+	_Atomic uint64_t rq_total, rq_2xx, rq_3xx, rq_4xx, rq_5xx, rq_denied, rq_no_route, rq_shadow_denied, rq_fail_closed;
+};
+
+struct mesh_listener {
+	struct mesh *mesh;
+	struct link link; /* mesh->shared.listeners */
+	int fd;
+	uint16_t port;
+	mesh_handler_fn *handler;
+	void *user;
+	size_t request_bytes_max;
+	uint32_t grace_ms;
+	atomic_bool draining;
+	atomic_uint connections;
+	struct listener_stats stats;
+	struct acceptor *acceptors;
+	unsigned acceptor_count;
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* an acceptor did what its mail said */
+};
+
+int mesh_listener_make(struct mesh *mesh, const struct mesh_listen_options *options, struct mesh_listener **listener);
+void mesh_listener_drain(struct mesh_listener *listener);   /* stops accepting, asks connections to end; returns when asked */
+void mesh_listener_destroy(struct mesh_listener *listener); /* drains, waits the grace time, kills, frees */
+
+#endif

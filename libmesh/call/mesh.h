@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What all workers of one mesh share. Made and ended by api/mesh.c. */
+#ifndef MESH_CALL_MESH_H
+#define MESH_CALL_MESH_H
+
+#include <mesh/mesh.h>
+
+#include "base/log.h"
+#include "cluster/registry.h"
+#include "config/publisher.h"
+#include "net/tls_context.h"
+
+struct xds_client;
+
+struct mesh {
+	struct mesh_mem mem;
+	struct log log;
+	struct publisher publisher;
+	struct tls_store *tls;
+	struct registry registry;
+	struct xds_client *control;
+	atomic_bool draining;
+	atomic_uint running;   /* calls of either side not over yet */
+	atomic_uint inbound;   /* connections accepted and not closed */
+	struct {
+		pthread_mutex_t lock;
+		pthread_cond_t changed; /* a call ended or `running` fell, told only when `waiting` */
+		struct link workers;    /* struct mesh_worker */
+		struct link listeners;  /* struct mesh_listener */
+		struct mesh_worker **library;
+		unsigned library_count, library_room, library_next;
+	} shared;
+	atomic_uint waiting;       /* threads on shared.changed */
+	pthread_key_t implicit;    /* the calling thread's own worker */
+	bool implicit_made, lock_made, changed_made;
+};
+
+/* Wakes whoever waits for a call or for the drain; costs one atomic read when nobody does. */
+void mesh_notify(struct mesh *mesh);
+
+#endif

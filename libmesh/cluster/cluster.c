@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decides how a live cluster follows configuration: endpoints that stay keep their pools and counts, those that left
+ * finish what they carry, connections made under other TLS settings are not used again. Refuses to know requests.
+ */
+#include "cluster/cluster.h"
+
+#include "cluster/connection.h"
+#include "cluster/pool.h"
+
+static void reap(struct loop_task *task)
+{
+	struct cluster_env *env = MESH_CONTAINER(task, struct cluster_env, reap);
+
+	while (!mesh_list_empty(&env->dead)) {
+		struct connection *connection = MESH_CONTAINER(env->dead.next, struct connection, link);
+		struct endpoint *endpoint = connection->endpoint;
+
+		mesh_list_remove(&connection->link);
+		mesh_mux_free(connection->mux);
+		mesh_transport_free(connection->transport);
+		mesh_mem_free(env->mem, connection);
+		mesh_endpoint_release(endpoint); /* taken when it was opened */
+	}
+}
+
+int mesh_cluster_env_init(struct cluster_env *env)
+{
+	mesh_map_init(&env->clusters, env->mem);
+	mesh_list_init(&env->dead);
+	env->reap.run = reap;
+	mesh_rand_seed_system(&env->rand);
+	return 0;
+}
+
+static void endpoint_free(struct endpoint *endpoint)
+{
+	struct cluster *cluster = endpoint->cluster;
+
+	mesh_timer_stop(cluster->env->loop, &endpoint->idle_timer);
+	mesh_tls_session_release(endpoint->session);
+	mesh_tls_context_release(endpoint->session_context);
+	mesh_list_remove(&endpoint->link);
+	mesh_endpoint_shared_release(cluster->shared, endpoint->shared);
+	mesh_mem_free(cluster->env->mem, endpoint);
+}
+
+void mesh_endpoint_settle(struct endpoint *endpoint)
+{
+	if (endpoint->retired && !endpoint->users)
+		endpoint_free(endpoint);
+}
+
+void mesh_endpoint_release(struct endpoint *endpoint)
+{
+	endpoint->users--;
+	mesh_endpoint_settle(endpoint);
+}
+
+static void retire(struct endpoint *endpoint)
+{
+	endpoint->retired = true;
+	endpoint->choice = NULL;
+	endpoint->users++;
+	mesh_pool_drain(endpoint);
+	mesh_endpoint_release(endpoint);
+}
+
+static struct endpoint *endpoint_new(struct cluster *cluster, const struct endpoint_config *config)
+{
+	struct endpoint *endpoint = mesh_mem_zalloc(cluster->env->mem, sizeof(*endpoint));
+
+	if (!endpoint)
+		return NULL;
+	endpoint->shared = mesh_endpoint_shared_get(cluster->shared, config->text);
+	if (!endpoint->shared) {
+		mesh_mem_free(cluster->env->mem, endpoint);
+		return NULL;
+	}
+	endpoint->cluster = cluster;
+	endpoint->address = config->address;
+	mesh_pool_init(endpoint);
+	mesh_list_push(&cluster->endpoints, &endpoint->link);
+	return endpoint;
+}
+
+static bool labels_match(const struct transport_choice *choice, const struct endpoint_config *endpoint)
+{
+	for (size_t i = 0; i < choice->match_count; i++) {
+		size_t j = 0;
+
+		while (j < endpoint->transport_label_count &&
+		       !(mesh_slice_equal(choice->match[i].key, endpoint->transport_labels[j].key) &&
+			 mesh_slice_equal(choice->match[i].value, endpoint->transport_labels[j].value)))
+			j++;
+		if (j == endpoint->transport_label_count)
+			return false;
+	}
+	return true;
+}
+
+static const struct transport_choice *choose_transport(const struct cluster_config *config,
+						       const struct endpoint_config *endpoint)
+{
+	for (size_t i = 0; i < config->match_count; i++)
+		if (labels_match(&config->matches[i], endpoint))
+			return &config->matches[i];
+	return &config->fallback;
+}
+
+/* What a rebuild makes; swapped in whole or thrown away whole. */
+struct rebuild {
+	struct endpoint **active;
+	struct lb_endpoint *lb;
+	size_t count;
+	struct balancer *balancer;
+};
+
+/* Endpoints of the old array by text while rebuilding: large sets need better than a scan each. */
+static int index_active(struct cluster *cluster, struct map *by_text)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < cluster->count && !rc; i++)
+		rc = mesh_map_put(by_text, cluster->active[i]->shared->text, cluster->active[i], NULL);
+	return rc;
+}
+
+static int rebuild_endpoints(struct cluster *cluster, const struct endpoint_set *set, struct map *by_text,
+			     struct rebuild *next)
+{
+	for (size_t l = 0; l < set->count; l++) {
+		for (size_t i = 0; i < set->localities[l].count; i++) {
+			const struct endpoint_config *config = &set->localities[l].endpoints[i];
+			struct endpoint *endpoint = mesh_map_get(by_text, config->text);
+			struct lb_endpoint *lb = &next->lb[next->count];
+
+			if (!endpoint)
+				endpoint = endpoint_new(cluster, config);
+			if (!endpoint)
+				return MESH_ERROR_NOMEM;
+			next->active[next->count++] = endpoint;
+			lb->weight = config->weight;
+			lb->hash = config->hash;
+			lb->locality = (uint32_t)l;
+			lb->healthy = config->health == ENDPOINT_HEALTHY;
+			lb->degraded = config->health == ENDPOINT_DEGRADED;
+			lb->excluded = config->unsupported || config->health == ENDPOINT_DRAINING || !config->address.len;
+			lb->active = &endpoint->shared->active;
+		}
+	}
+	return 0;
+}
+
+/* Endpoints that are not among `active` leave. */
+static void retire_missing(struct cluster *cluster, struct endpoint **active, size_t count)
+{
+	MESH_LIST_EACH(at, &cluster->endpoints)
+		MESH_CONTAINER(at, struct endpoint, link)->kept = false;
+	for (size_t i = 0; i < count; i++)
+		active[i]->kept = true;
+	MESH_LIST_EACH_SAFE(at, &cluster->endpoints) {
+		struct endpoint *endpoint = MESH_CONTAINER(at, struct endpoint, link);
+
+		if (!endpoint->kept && !endpoint->retired)
+			retire(endpoint);
+	}
+}
+
+static int rebuild(struct cluster *cluster, const struct cluster_config *config, const struct endpoint_set *set,
+		   struct rebuild *next)
+{
+	const struct mesh_mem *mem = cluster->env->mem;
+	size_t room = set ? set->endpoint_count : 0;
+	struct map by_text;
+	int rc;
+
+	mesh_map_init(&by_text, mem);
+	next->active = mesh_mem_array(mem, room ? room : 1, sizeof(struct endpoint *));
+	next->lb = mesh_mem_array(mem, room ? room : 1, sizeof(*next->lb));
+	rc = next->active && next->lb ? index_active(cluster, &by_text) : MESH_ERROR_NOMEM;
+	if (!rc && set)
+		rc = rebuild_endpoints(cluster, set, &by_text, next);
+	if (!rc && next->count)
+		rc = mesh_balancer_new(mem, config, set, next->lb, next->count, mesh_rand_next(&cluster->env->rand),
+				       &next->balancer);
+	mesh_map_free(&by_text);
+	return rc;
+}
+
+static void rebuild_discard(struct cluster *cluster, struct rebuild *next)
+{
+	mesh_balancer_free(next->balancer);
+	mesh_mem_free(cluster->env->mem, next->active);
+	mesh_mem_free(cluster->env->mem, next->lb);
+}
+
+static void refresh_choices(struct cluster *cluster)
+{
+	size_t n = 0;
+
+	if (!cluster->set)
+		return;
+	for (size_t l = 0; l < cluster->set->count; l++)
+		for (size_t i = 0; i < cluster->set->localities[l].count; i++, n++) {
+			cluster->active[n]->choice =
+				choose_transport(cluster->config, &cluster->set->localities[l].endpoints[i]);
+			if (cluster->active[n]->choice->unsupported)
+				cluster->lb[n].excluded = true;
+		}
+}
+
+/* New settings: connections made under the old ones finish what they carry and go. */
+static void new_generation(struct cluster *cluster)
+{
+	cluster->generation++;
+	MESH_LIST_EACH(at, &cluster->endpoints)
+		mesh_pool_drain(MESH_CONTAINER(at, struct endpoint, link));
+}
+
+static int follow(struct cluster *cluster, const struct cluster_config *config, const struct endpoint_set *set)
+{
+	struct rebuild next = {0};
+	int rc = rebuild(cluster, config, set, &next);
+
+	if (rc) {
+		retire_missing(cluster, cluster->active, cluster->count);
+		rebuild_discard(cluster, &next);
+		return rc;
+	}
+	mesh_balancer_free(cluster->balancer);
+	mesh_mem_free(cluster->env->mem, cluster->active);
+	mesh_mem_free(cluster->env->mem, cluster->lb);
+	retire_missing(cluster, next.active, next.count);
+	cluster->active = next.active;
+	cluster->lb = next.lb;
+	cluster->count = next.count;
+	cluster->balancer = next.balancer;
+	if (cluster->config != config && cluster->config)
+		new_generation(cluster);
+	mesh_config_object_retain(config);
+	mesh_config_object_retain(set);
+	mesh_config_object_release((void *)cluster->config);
+	mesh_config_object_release((void *)cluster->set);
+	cluster->config = config;
+	cluster->set = set;
+	refresh_choices(cluster);
+	mesh_counter_add(&cluster->stats->membership_change, 1);
+	return cluster->balancer ? mesh_balancer_update(cluster->balancer) : 0;
+}
+
+/* The cluster left the configuration: its endpoints go, what runs on them ends in peace. */
+static void forget(struct cluster *cluster)
+{
+	retire_missing(cluster, NULL, 0);
+	mesh_balancer_free(cluster->balancer);
+	cluster->balancer = NULL;
+	cluster->count = 0;
+	mesh_config_object_release((void *)cluster->set);
+	cluster->set = NULL;
+}
+
+static void cluster_free(struct cluster *cluster)
+{
+	struct cluster_env *env = cluster->env;
+
+	retire_missing(cluster, NULL, 0);
+	MESH_LIST_EACH_SAFE(at, &cluster->endpoints)
+		endpoint_free(MESH_CONTAINER(at, struct endpoint, link));
+	mesh_balancer_free(cluster->balancer);
+	mesh_mem_free(env->mem, cluster->active);
+	mesh_mem_free(env->mem, cluster->lb);
+	mesh_config_object_release((void *)cluster->config);
+	mesh_config_object_release((void *)cluster->set);
+	if (cluster->stats) {
+		mesh_cluster_stats_retire(cluster->shared, cluster->stats);
+		mesh_mem_free(env->mem, cluster->stats);
+	}
+	mesh_cluster_shared_release(cluster->shared);
+	mesh_mem_free(env->mem, cluster);
+}
+
+static struct cluster *cluster_new(struct cluster_env *env, struct mesh_slice name)
+{
+	struct cluster *cluster = mesh_mem_zalloc(env->mem, sizeof(*cluster));
+
+	if (!cluster)
+		return NULL;
+	cluster->env = env;
+	mesh_list_init(&cluster->endpoints);
+	cluster->shared = mesh_cluster_shared_get(env->registry, name);
+	cluster->stats = cluster->shared ? mesh_mem_zalloc(env->mem, sizeof(*cluster->stats)) : NULL;
+	if (!cluster->stats) {
+		mesh_cluster_shared_release(cluster->shared);
+		mesh_mem_free(env->mem, cluster);
+		return NULL;
+	}
+	mesh_cluster_stats_add(cluster->shared, cluster->stats);
+	cluster->name = cluster->shared->name;
+	if (!mesh_map_put(&env->clusters, cluster->name, cluster, NULL))
+		return cluster;
+	cluster_free(cluster);
+	return NULL;
+}
+
+int mesh_cluster_get(struct cluster_env *env, struct mesh_slice name, uint32_t hash, struct cluster **result)
+{
+	struct cluster *cluster = mesh_map_get_hashed(&env->clusters, name, hash);
+	const struct cluster_config *config;
+	const struct endpoint_set *set;
+	int rc = 0;
+
+	if (cluster && cluster->seen == env->snapshot->version) {
+		*result = cluster;
+		return cluster->gone ? MESH_ERROR_NO_CLUSTER : 0;
+	}
+	config = mesh_snapshot_cluster(env->snapshot, name, hash);
+	if (!config && !cluster)
+		return MESH_ERROR_NO_CLUSTER;
+	if (!cluster)
+		cluster = cluster_new(env, name);
+	if (!cluster)
+		return MESH_ERROR_NOMEM;
+	set = config ? mesh_snapshot_endpoints(env->snapshot, config) : NULL;
+	if (config && (config != cluster->config || set != cluster->set))
+		rc = follow(cluster, config, set);
+	else if (!config)
+		forget(cluster);
+	if (rc)
+		return rc;
+	cluster->seen = env->snapshot->version;
+	cluster->gone = !config;
+	*result = cluster;
+	return config ? 0 : MESH_ERROR_NO_CLUSTER;
+}
+
+void mesh_cluster_offer(struct cluster *cluster, struct mesh_slice alpn)
+{
+	if (alpn.len == cluster->alpn_len && !memcmp(alpn.data, cluster->alpn, alpn.len))
+		return;
+	if (alpn.len > sizeof(cluster->alpn))
+		return;
+	memcpy(cluster->alpn, alpn.data, alpn.len);
+	cluster->alpn_len = alpn.len;
+}
+
+int mesh_cluster_pick(struct cluster *cluster, const struct lb_choice *choice, struct endpoint **endpoint, uint32_t *index,
+		      struct why *why)
+{
+	int64_t picked = MESH_ERROR_NO_ENDPOINT;
+
+	if (cluster->balancer)
+		picked = mesh_balancer_pick(cluster->balancer, choice);
+	if (picked < 0) {
+		mesh_counter_add(&cluster->stats->lb_none_healthy, 1);
+		return mesh_why(why, MESH_ERROR_NO_ENDPOINT, "%s in cluster %.*s",
+				!cluster->set ? "no endpoints received yet"
+					      : cluster->count ? "no healthy endpoint" : "no endpoint",
+				(int)cluster->name.len, cluster->name.data);
+	}
+	if (mesh_balancer_panicking(cluster->balancer))
+		mesh_counter_add(&cluster->stats->lb_healthy_panic, 1);
+	*endpoint = cluster->active[picked];
+	*index = (uint32_t)picked;
+	(*endpoint)->users++;
+	return 0;
+}
+
+void mesh_cluster_env_destroy(struct cluster_env *env)
+{
+	MESH_MAP_EACH(slot, &env->clusters) {
+		struct cluster *cluster = slot->value;
+
+		MESH_LIST_EACH(at, &cluster->endpoints)
+			mesh_pool_close(MESH_CONTAINER(at, struct endpoint, link));
+	}
+	mesh_loop_undefer(&env->reap);
+	reap(&env->reap);
+	MESH_MAP_EACH(slot, &env->clusters)
+		cluster_free(slot->value);
+	mesh_map_free(&env->clusters);
+}

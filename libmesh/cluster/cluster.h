@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A worker's live view of one cluster: its endpoints with their pools, its balancer. Follows the snapshot when used, so a
+ * cluster nobody calls costs nothing. All of it belongs to one worker.
+ */
+#ifndef MESH_CLUSTER_CLUSTER_H
+#define MESH_CLUSTER_CLUSTER_H
+
+#include "base/log.h"
+#include "cluster/registry.h"
+#include "config/snapshot.h"
+#include "lb/lb.h"
+#include "loop/loop.h"
+#include "net/tls_context.h"
+#include "net/transport.h"
+
+struct connection;
+
+/* What a worker lends to its clusters. */
+struct cluster_env {
+	const struct mesh_mem *mem;
+	const struct log *log;
+	struct loop *loop;
+	struct tls_store *tls;
+	struct registry *registry;
+	struct rand rand;
+	struct snapshot *snapshot; /* the worker's present one */
+	struct map clusters;       /* struct cluster */
+	struct link dead;          /* connections to free: never inside their own events */
+	struct loop_task reap;
+	struct buf *scratch;
+};
+
+/* One endpoint. Stays while it has connections or users, also after it left the cluster (`retired`). */
+struct endpoint {
+	struct link link; /* cluster.endpoints */
+	struct cluster *cluster;
+	struct endpoint_shared *shared;
+	struct address address;
+	const struct transport_choice *choice; /* in cluster.config; NULL while retired */
+	struct tls_session *session;           /* of the last connection, to resume */
+	struct tls_context *session_context;
+	unsigned users;   /* attempts that hold it */
+	bool retired;
+	bool kept;        /* scratch of the rebuild */
+	/* the pool: HTTP/1.1 connections carry one exchange at a time */
+	struct link idle;    /* most recently used first */
+	struct link busy;
+	struct link opening;
+	unsigned opening_count;
+	struct link waiters; /* struct pool_waiter, first come first served */
+	unsigned waiter_count;
+	struct loop_timer idle_timer;
+};
+
+struct cluster {
+	struct cluster_env *env;
+	struct mesh_slice name; /* of `shared` */
+	struct cluster_shared *shared;
+	struct cluster_stats *stats;
+	uint64_t seen;                      /* snapshot version it follows */
+	const struct cluster_config *config; /* retained; the last one, also when gone */
+	bool gone;                          /* left the snapshot */
+	const struct endpoint_set *set;      /* retained; NULL: not received yet */
+	char alpn[64]; /* offered instead of the configuration's, wire format: istio.alpn of the listener in use */
+	size_t alpn_len;
+	unsigned generation; /* grows when connections made earlier must not be reused */
+	struct link endpoints;
+	struct endpoint **active; /* in the order of the set */
+	struct lb_endpoint *lb;
+	size_t count;
+	struct balancer *balancer;
+};
+
+int mesh_cluster_env_init(struct cluster_env *env); /* after mem, log, loop, tls, registry were set */
+void mesh_cluster_env_destroy(struct cluster_env *env); /* closes everything; waiters must be gone */
+
+/* The cluster, brought up to date with the snapshot. NO_CLUSTER, NOMEM. */
+int mesh_cluster_get(struct cluster_env *env, struct mesh_slice name, uint32_t hash, struct cluster **cluster);
+void mesh_cluster_offer(struct cluster *cluster, struct mesh_slice alpn); /* copied */
+/* An endpoint for the next attempt; endpoint->users is incremented. NO_ENDPOINT with words. */
+int mesh_cluster_pick(struct cluster *cluster, const struct lb_choice *choice, struct endpoint **endpoint,
+		      uint32_t *index, struct why *why);
+void mesh_endpoint_release(struct endpoint *endpoint);
+/* Frees it when it is retired and nobody uses it. */
+void mesh_endpoint_settle(struct endpoint *endpoint);
+
+#endif

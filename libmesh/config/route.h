@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Route configurations, compiled. Immutable. Times in ns; -1 = not set, 0 = none/disabled. */
+#ifndef MESH_CONFIG_ROUTE_H
+#define MESH_CONFIG_ROUTE_H
+
+#include "config/object.h"
+
+enum path_match_kind {
+	PATH_MATCH_PREFIX,
+	PATH_MATCH_EXACT,
+	PATH_MATCH_SEPARATED_PREFIX,
+	PATH_MATCH_REGEX,
+};
+
+struct route_match {
+	enum path_match_kind kind;
+	bool ignore_case; /* of the path */
+	struct mesh_slice path;
+	struct regex *regex;
+	struct header_match *headers;
+	size_t header_count;
+	struct query_match *queries;
+	size_t query_count;
+	struct fraction runtime_fraction; /* denominator 0: all */
+	bool grpc_only;
+	bool never; /* a condition that is not understood */
+};
+
+enum header_append {
+	HEADER_APPEND,             /* append to what is there, or add */
+	HEADER_ADD_IF_ABSENT,
+	HEADER_OVERWRITE_OR_ADD,
+	HEADER_OVERWRITE_IF_EXISTS,
+};
+
+struct header_mutation {
+	enum header_append how;
+	struct mesh_slice name;
+	struct mesh_slice value;
+	bool keep_empty;
+};
+
+struct header_mutations {
+	struct header_mutation *request_add;
+	size_t request_add_count;
+	struct mesh_slice *request_remove;
+	size_t request_remove_count;
+	struct header_mutation *response_add;
+	size_t response_add_count;
+	struct mesh_slice *response_remove;
+	size_t response_remove_count;
+};
+
+/* retry_on, as bits */
+enum {
+	RETRY_5XX = 1 << 0,
+	RETRY_GATEWAY_ERROR = 1 << 1,
+	RETRY_RESET = 1 << 2,
+	RETRY_RESET_BEFORE_REQUEST = 1 << 3,
+	RETRY_CONNECT_FAILURE = 1 << 4,
+	RETRY_ENVOY_RATELIMITED = 1 << 5,
+	RETRY_RETRIABLE_4XX = 1 << 6,
+	RETRY_REFUSED_STREAM = 1 << 7,
+	RETRY_RETRIABLE_STATUS_CODES = 1 << 8,
+	RETRY_RETRIABLE_HEADERS = 1 << 9,
+	RETRY_HTTP3_POST_CONNECT_FAILURE = 1 << 10, /* accepted, never happens here */
+	RETRY_GRPC_CANCELLED = 1 << 16,
+	RETRY_GRPC_DEADLINE_EXCEEDED = 1 << 17,
+	RETRY_GRPC_INTERNAL = 1 << 18,
+	RETRY_GRPC_RESOURCE_EXHAUSTED = 1 << 19,
+	RETRY_GRPC_UNAVAILABLE = 1 << 20,
+};
+
+struct retry_config {
+	uint32_t on;
+	uint32_t retries;            /* beyond the first attempt */
+	int64_t per_try_timeout_ns;  /* 0: none */
+	int64_t per_try_idle_timeout_ns;
+	int64_t backoff_base_ns;     /* default 25 ms */
+	int64_t backoff_max_ns;      /* default 10 x base */
+	uint32_t *status_codes;
+	size_t status_code_count;
+	struct header_match *retriable_headers;
+	size_t retriable_header_count;
+	struct header_match *retriable_request_headers;
+	size_t retriable_request_header_count;
+	bool previous_hosts;         /* avoid endpoints tried before */
+	uint32_t host_selection_attempts; /* default 1 */
+	bool previous_priorities;
+	uint32_t previous_priorities_update;
+};
+
+struct weighted_cluster {
+	struct mesh_slice name;
+	uint32_t hash; /* mesh_slice_hash(name) */
+	uint32_t weight;
+	struct header_mutations mutations;
+	struct mesh_slice host_rewrite;
+	bool has_subset;
+};
+
+enum route_kind {
+	ROUTE_CLUSTER,
+	ROUTE_REDIRECT,
+	ROUTE_DIRECT_RESPONSE,
+	ROUTE_NON_FORWARDING, /* inbound to the application */
+	ROUTE_FAIL_CLOSED,    /* an action or per-route filter not understood: 503 */
+};
+
+struct route {
+	struct mesh_slice name;
+	struct route_match match;
+	enum route_kind kind;
+	/* ROUTE_CLUSTER */
+	struct mesh_slice cluster; /* single; absent when weighted or by header */
+	uint32_t cluster_hash;
+	struct mesh_slice cluster_header;
+	struct weighted_cluster *weighted;
+	size_t weighted_count;
+	uint32_t weighted_total;
+	int64_t timeout_ns;            /* -1: Envoy's default of 15 s */
+	int64_t idle_timeout_ns;       /* -1: the listener's */
+	int64_t max_stream_duration_ns;
+	struct retry_config *retry;    /* NULL: the virtual host's, else none */
+	struct header_mutations mutations;
+	bool has_prefix_rewrite;
+	struct mesh_slice prefix_rewrite;
+	struct regex *regex_rewrite;
+	struct mesh_slice regex_rewrite_with;
+	struct mesh_slice host_rewrite;
+	bool auto_host_rewrite;
+	bool append_forwarded_host;
+	uint32_t cluster_not_found_status; /* 503 */
+	/* ROUTE_REDIRECT */
+	uint32_t redirect_status;
+	struct mesh_slice redirect_host, redirect_path, redirect_scheme;
+	uint32_t redirect_port;
+	bool redirect_prefix, redirect_strip_query;
+	/* ROUTE_DIRECT_RESPONSE */
+	uint32_t direct_status;
+	struct mesh_slice direct_body;
+	struct mesh_slice fail_reason; /* ROUTE_FAIL_CLOSED */
+	struct authz_config *authz;    /* per-route RBAC override; see authz_disabled */
+	bool authz_override;           /* the route has RBACPerRoute: `authz` replaces the listener's (NULL: none) */
+};
+
+struct virtual_host {
+	struct mesh_slice name;
+	struct mesh_slice *domains;
+	size_t domain_count;
+	struct route *routes;
+	size_t route_count;
+	struct retry_config *retry;
+	struct header_mutations mutations;
+	bool include_attempt_count;          /* x-envoy-attempt-count on requests */
+	bool include_attempt_count_response;
+	uint32_t retry_shadow_buffer_bytes;  /* per_request_buffer_limit_bytes, 0: default */
+};
+
+/* A domain of one of the virtual hosts, by kind, for lookup in Envoy's order: exact, "*suffix" (longest), "prefix*" (longest), "*". */
+struct domain_entry {
+	struct mesh_slice text; /* lower case, without the star */
+	uint32_t hash;          /* of text */
+	struct virtual_host *host;
+};
+
+struct route_config {
+	struct config_object object; /* name: "9080", "inbound|9080||", .. */
+	struct virtual_host *hosts;
+	size_t host_count;
+	struct domain_entry *exact; /* sorted by text */
+	size_t exact_count;
+	struct domain_entry *suffix; /* longest first */
+	size_t suffix_count;
+	struct domain_entry *prefix; /* longest first */
+	size_t prefix_count;
+	struct virtual_host *any; /* "*" */
+	bool ignore_port;         /* ignore_port_in_host_matching */
+	struct header_mutations mutations;
+	struct mesh_slice *internal_only_headers;
+	size_t internal_only_header_count;
+};
+
+#endif

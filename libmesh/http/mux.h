@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A mux carries exchanges (a request and its response) over one transport. It owns framing, keep-alive, flow control and
+ * message bounds; it knows no routes, retries or policies. The second of the three ops tables: mux_http1 now, mux_http2
+ * and mux_tcp behind the same seam.
+ *
+ * Rules: all on the owner's thread. Events never come from inside the function that caused them, except from
+ * mesh_mux_ready and mesh_mux_flush (`over` from flush when writing fails). Inside an event any function may be called,
+ * mesh_exchange_reset included. The mux is freed by its owner, never from inside an event: owner->closed tells that it is dead.
+ */
+#ifndef MESH_HTTP_MUX_H
+#define MESH_HTTP_MUX_H
+
+#include "base/header.h"
+#include "base/list.h"
+#include "net/transport.h"
+
+struct mux;
+struct exchange;
+
+/* Start of a message. Slices are the sender's while sending; on receipt they live in exchange->arena. */
+struct http_head {
+	struct mesh_slice method; /* requests */
+	struct mesh_slice scheme; /* "http" or "https"; informative in HTTP/1.1 */
+	struct mesh_slice authority;
+	struct mesh_slice path;   /* with query; "*" for OPTIONS * */
+	int status;               /* responses */
+	struct headers headers;   /* without Host, connection-specific fields and pseudo fields; Content-Length stays */
+	int64_t content_length;   /* -1: not known (chunked, or until close) */
+	unsigned minor;           /* HTTP/1.x: minor version as received */
+	bool expects_continue;    /* request with Expect: 100-continue */
+};
+
+struct exchange_events {
+	/* server: a request arrived; client: the final response. `end`: no body follows (`end` event is still sent) */
+	void (*head)(struct exchange *exchange, struct http_head *head, bool end);
+	void (*interim)(struct exchange *exchange, struct http_head *head); /* client: 1xx; may be NULL */
+	void (*data)(struct exchange *exchange, struct mesh_slice data);
+	void (*end)(struct exchange *exchange, struct headers *trailers); /* message received whole; trailers may be NULL */
+	void (*writable)(struct exchange *exchange); /* after AGAIN: room again */
+	/*
+	 * The exchange left the mux, exactly once and last: 0 both directions went whole; else an error with words.
+	 * `unprocessed`: the peer has certainly not acted on it (never written, or refused), so a retry is always safe.
+	 */
+	void (*over)(struct exchange *exchange, int error, const char *why, bool unprocessed);
+};
+
+/* Embedded in an attempt (client) or an inbound call (server). The owner sets events and arena; the rest is the mux's. */
+struct exchange {
+	const struct exchange_events *events;
+	struct arena *arena; /* receives heads and trailers */
+	struct mux *mux;     /* NULL: not on a mux */
+	struct link link;
+	uint32_t id;         /* stream number where the protocol has one */
+	unsigned state;      /* the mux's */
+	bool paused;
+	bool head_sent, head_received;
+	bool sent_end, received_end;
+	bool wants_writable;
+};
+
+struct mux_owner {
+	/* server: a request begins; give an exchange to receive it, or NULL when out of memory (the connection closes) */
+	struct exchange *(*accept)(struct mux *mux);
+	/* there are bytes to send: call mesh_mux_flush soon (once per round) */
+	void (*dirty)(struct mux *mux);
+	/* poll interest (mesh_mux_wants) changed */
+	void (*wants)(struct mux *mux);
+	/* an exchange ended; mesh_mux_capacity may have grown. After the exchange's `over`. */
+	void (*idle)(struct mux *mux);
+	/* nothing more will be carried: all exchanges are over. 0 orderly, else why. Free the mux later, not inside. */
+	void (*closed)(struct mux *mux, int error, const char *why);
+};
+
+/* Bounds on what a peer may send; from configuration, defaults as Envoy's. */
+struct mux_limits {
+	size_t head_bytes_max;   /* 60 KiB: request or response head, trailers */
+	size_t header_count_max; /* 100 */
+	size_t send_bytes_max;   /* bytes queued for sending before AGAIN: 64 KiB */
+	unsigned pipeline_max;   /* server: requests read ahead while one is answered: 16 */
+	uint64_t requests_max;   /* exchanges a connection may carry, 0: any number */
+};
+extern const struct mux_limits mesh_mux_limits_default;
+
+struct mux_ops {
+	const char *protocol; /* "http/1.1", "h2" */
+	int (*open)(struct mux *mux, struct exchange *exchange); /* client; STATE when capacity is 0 */
+	int (*send_head)(struct exchange *exchange, const struct http_head *head, bool end);
+	int (*send_data)(struct exchange *exchange, struct mesh_slice data, bool end); /* copies all or nothing; AGAIN */
+	int (*send_trailers)(struct exchange *exchange, const struct headers *trailers); /* ends the message */
+	int (*send_continue)(struct exchange *exchange); /* server: 100 Continue, harmless when not expected */
+	void (*pause)(struct exchange *exchange, bool paused); /* receiving; may deliver buffered data later, not inside */
+	/* takes the exchange off at once: no event follows. HTTP/1.1: the connection cannot go on. */
+	void (*reset)(struct exchange *exchange, int error);
+	void (*ready)(struct mux *mux, unsigned what); /* LOOP_READ, LOOP_WRITE, LOOP_ERROR */
+	void (*flush)(struct mux *mux);                /* writes what is queued, as far as it goes */
+	unsigned (*wants)(const struct mux *mux);      /* LOOP_READ | LOOP_WRITE */
+	unsigned (*capacity)(const struct mux *mux);   /* client: exchanges that can be opened now */
+	void (*drain)(struct mux *mux); /* no further exchange; closes when the present ones ended (Connection: close / GOAWAY) */
+	void (*destroy)(struct mux *mux); /* frees the mux, not the transport; exchanges still on it get no event */
+};
+
+struct mux {
+	const struct mux_ops *ops;
+	const struct mux_owner *owner;
+	void *user; /* the owner's, set after mesh_mux_http1_new */
+	struct transport *transport; /* handshake done; owned by the connection */
+	const struct mesh_mem *mem;
+	struct mux_limits limits;
+	bool server;
+	bool draining;
+	unsigned active;       /* exchanges on it */
+	uint64_t carried;      /* exchanges so far */
+	uint64_t read_bytes;   /* of the transport */
+	uint64_t written_bytes;
+};
+
+/* `head`: bytes already read from the transport's socket in plaintext while sniffing (copied). */
+int mesh_mux_http1_new(const struct mesh_mem *mem, struct transport *transport, bool server, const struct mux_owner *owner,
+		       const struct mux_limits *limits, struct mesh_slice head, struct mux **mux);
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Balancing: which endpoint of a cluster takes the next attempt. Per worker and cluster; reads no clock, owns no socket.
+ * Priorities and localities (locality.c) choose a group of endpoints, an algorithm (the third ops table) one of the group.
+ */
+#ifndef MESH_LB_LB_H
+#define MESH_LB_LB_H
+
+#include <stdatomic.h>
+
+#include "base/mem.h"
+#include "base/rand.h"
+#include "config/cluster.h"
+
+/* What a balancer knows of an endpoint. The array is the cluster's, in the order of its endpoint set; it outlives the balancer. */
+struct lb_endpoint {
+	uint32_t weight;
+	uint32_t hash;            /* of its address text */
+	uint32_t locality;        /* index into the set's localities */
+	bool healthy;             /* may take traffic: configured health, not ejected */
+	bool degraded;
+	bool excluded;            /* cannot be used at all (draining, unsupported address): never picked, not even in panic */
+	const atomic_uint *active; /* requests in flight on it, all workers */
+};
+
+/* The endpoints an algorithm chooses from: indexes into the array. */
+struct lb_group {
+	const struct lb_endpoint *endpoints;
+	const uint32_t *members;
+	size_t count;
+	bool weighted; /* weights differ */
+};
+
+struct lb_ops {
+	const char *name;
+	/* state for one group; NULL state and 0 when none is needed. NOMEM */
+	int (*prepare)(const struct mesh_mem *mem, const struct cluster_config *cluster, const struct lb_group *group,
+		       struct rand *rand, void **state);
+	uint32_t (*pick)(void *state, const struct lb_group *group, struct rand *rand, uint64_t hash); /* an index into `members` */
+	void (*destroy)(const struct mesh_mem *mem, void *state);
+};
+extern const struct lb_ops mesh_lb_round_robin, mesh_lb_least_request, mesh_lb_random;
+
+struct balancer;
+
+/* Endpoints as in cluster's set. NOMEM. A kind without an algorithm here balances as Envoy's default, round robin. */
+int mesh_balancer_new(const struct mesh_mem *mem, const struct cluster_config *cluster, const struct endpoint_set *set,
+		      const struct lb_endpoint *endpoints, size_t count, uint64_t seed, struct balancer **balancer);
+void mesh_balancer_free(struct balancer *balancer);
+/* Health of some endpoints changed: loads of priorities and localities are computed anew. NOMEM keeps the old ones. */
+int mesh_balancer_update(struct balancer *balancer);
+
+struct lb_choice {
+	uint64_t hash;             /* of the request, for consistent hashing; 0: draw one */
+	const uint32_t *avoid;     /* endpoints tried before (previous_hosts) */
+	size_t avoid_count;
+	unsigned avoid_attempts;   /* picks to make before taking one of `avoid` after all (host_selection_retry_max_attempts) */
+};
+/* Index of the endpoint, or MESH_ERROR_NO_ENDPOINT. */
+int64_t mesh_balancer_pick(struct balancer *balancer, const struct lb_choice *choice); /* choice may be NULL */
+bool mesh_balancer_panicking(const struct balancer *balancer); /* the last pick was made without regard to health */
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decides whether one string, header, query parameter or address satisfies one matcher of the configuration, as Envoy
+ * decides it. Knows nothing of what a match leads to: routes, retries and authorization ask it alike.
+ */
+#include "policy/header_match.h"
+
+#include <mesh/error.h>
+
+bool mesh_string_matches(const struct string_match *match, struct mesh_slice text)
+{
+	switch (match->kind) {
+	case STRING_MATCH_EXACT:
+		return match->ignore_case ? mesh_slice_equal_fold(text, match->text) : mesh_slice_equal(text, match->text);
+	case STRING_MATCH_PREFIX:
+		return match->ignore_case ? mesh_slice_prefix_fold(text, match->text) : mesh_slice_prefix(text, match->text);
+	case STRING_MATCH_SUFFIX:
+		return match->ignore_case ? mesh_slice_suffix_fold(text, match->text) : mesh_slice_suffix(text, match->text);
+	case STRING_MATCH_CONTAINS:
+		return match->ignore_case ? mesh_slice_contains_fold(text, match->text)
+					  : mesh_slice_contains(text, match->text);
+	case STRING_MATCH_REGEX:
+		return match->regex && mesh_regex_match(match->regex, text);
+	}
+	return false;
+}
+
+/* Digits with an optional sign; blanks around are allowed. */
+static bool integer(struct mesh_slice text, int64_t *value)
+{
+	text = mesh_slice_trim(text);
+	if (text.len > 1 && text.data[0] == '+' && text.data[1] != '-')
+		text = mesh_slice_make(text.data + 1, text.len - 1);
+	return mesh_slice_to_i64(text, value);
+}
+
+bool mesh_header_value_matches(const struct header_match *match, struct mesh_slice value)
+{
+	int64_t number;
+	bool hit;
+
+	if (match->kind == HEADER_MATCH_PRESENT)
+		return (value.data != NULL) != match->invert;
+	/* A missing header satisfies no condition on its value, nor the inverse of one, unless it counts as empty. */
+	if (!value.data && !match->missing_as_empty)
+		return false;
+	if (!value.data)
+		value = MESH_SLICE("");
+	if (match->kind == HEADER_MATCH_RANGE)
+		hit = integer(value, &number) && number >= match->from && number < match->to;
+	else
+		hit = mesh_string_matches(&match->string, value);
+	return hit != match->invert;
+}
+
+static struct mesh_slice pseudo_value(const struct route_request *request, struct mesh_slice name)
+{
+	if (mesh_slice_equal(name, MESH_SLICE(":path")))
+		return request->path;
+	if (mesh_slice_equal(name, MESH_SLICE(":method")))
+		return request->method;
+	if (mesh_slice_equal(name, MESH_SLICE(":authority")))
+		return request->authority;
+	if (mesh_slice_equal(name, MESH_SLICE(":scheme")))
+		return request->scheme;
+	return (struct mesh_slice){NULL, 0};
+}
+
+int mesh_header_value(const struct route_request *request, struct mesh_slice name, struct arena *scratch,
+		      struct mesh_slice *value)
+{
+	bool failed = false;
+
+	*value = (struct mesh_slice){NULL, 0};
+	if (!name.len)
+		return MESH_OK;
+	if (name.data[0] == ':') {
+		*value = pseudo_value(request, name);
+		return MESH_OK;
+	}
+	/* The authority is the one truth about the host, whatever else a request carries under that name. */
+	if (name.len == 4 && mesh_slice_equal_fold(name, MESH_SLICE("host")) && request->authority.data) {
+		*value = request->authority;
+		return MESH_OK;
+	}
+	if (request->headers)
+		*value = mesh_headers_joined(request->headers, scratch, name, &failed);
+	return failed ? MESH_ERROR_NOMEM : MESH_OK;
+}
+
+bool mesh_header_matches(const struct header_match *match, const struct route_request *request, struct arena *scratch)
+{
+	struct mesh_slice value;
+
+	return mesh_header_value(request, match->name, scratch, &value) == MESH_OK &&
+	       mesh_header_value_matches(match, value);
+}
+
+/* The first value of the parameter, as it is written: nothing is decoded. */
+static bool query_value(struct mesh_slice path, struct mesh_slice name, struct mesh_slice *value)
+{
+	ptrdiff_t mark = mesh_slice_find(path, '?');
+	struct mesh_slice rest, pair;
+
+	if (mark < 0)
+		return false;
+	rest = mesh_slice_make(path.data + mark + 1, path.len - (size_t)mark - 1);
+	while (rest.data && rest.len) {
+		pair = mesh_slice_cut(&rest, '&');
+		*value = pair;
+		if (mesh_slice_equal(mesh_slice_cut(value, '='), name)) {
+			if (!value->data)
+				*value = MESH_SLICE("");
+			return true;
+		}
+	}
+	return false;
+}
+
+bool mesh_query_matches(const struct query_match *match, struct mesh_slice path, struct arena *scratch)
+{
+	struct mesh_slice value;
+
+	if (!query_value(path, match->name, &value))
+		return false;
+	return match->present_only || mesh_string_matches(&match->string, value);
+}
+
+bool mesh_cidr_contains(const struct cidr *cidr, const struct address *address)
+{
+	const uint8_t *bytes;
+	bool v6;
+	unsigned whole, rest;
+
+	if (!address || !address->len)
+		return false;
+	if (address->any.sa_family == AF_INET) {
+		v6 = false;
+		bytes = (const uint8_t *)&address->v4.sin_addr;
+	} else if (address->any.sa_family == AF_INET6) {
+		bytes = (const uint8_t *)&address->v6.sin6_addr;
+		/* An IPv4 peer of a dual-stack socket is an IPv4 peer. */
+		v6 = !IN6_IS_ADDR_V4MAPPED(&address->v6.sin6_addr);
+		if (!v6)
+			bytes += 12;
+	} else {
+		return false;
+	}
+	if (v6 != cidr->v6 || cidr->bits > (v6 ? 128 : 32))
+		return false;
+	whole = cidr->bits / 8;
+	rest = cidr->bits % 8;
+	if (memcmp(bytes, cidr->bytes, whole) != 0)
+		return false;
+	return rest == 0 || (uint8_t)((bytes[whole] ^ cidr->bytes[whole]) >> (8 - rest)) == 0;
+}
+
+bool mesh_fraction_hits(const struct fraction *fraction, uint64_t random)
+{
+	return fraction->denominator == 0 || random % fraction->denominator < fraction->numerator;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* String, header, query and address matchers applied. */
+#ifndef MESH_POLICY_HEADER_MATCH_H
+#define MESH_POLICY_HEADER_MATCH_H
+
+#include "base/address.h"
+#include "base/header.h"
+#include "config/match.h"
+#include "policy/route_match.h"
+
+bool mesh_string_matches(const struct string_match *match, struct mesh_slice text);
+/* Applied to the joined value of the header, absent when there is none. */
+bool mesh_header_value_matches(const struct header_match *match, struct mesh_slice value);
+/* Value of a request's header as matchers see it: pseudo headers, "host" as the authority, several joined. NOMEM. */
+int mesh_header_value(const struct route_request *request, struct mesh_slice name, struct arena *scratch,
+		      struct mesh_slice *value);
+/* No memory to join several values: does not match, inverted or not. Who must not take that for an answer uses the two above. */
+bool mesh_header_matches(const struct header_match *match, const struct route_request *request, struct arena *scratch);
+bool mesh_query_matches(const struct query_match *match, struct mesh_slice path, struct arena *scratch);
+bool mesh_cidr_contains(const struct cidr *cidr, const struct address *address);
+bool mesh_fraction_hits(const struct fraction *fraction, uint64_t random);
+
+#endif

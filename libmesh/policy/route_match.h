@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which virtual host and which route a request takes: first match wins, as Envoy decides it. */
+#ifndef MESH_POLICY_ROUTE_MATCH_H
+#define MESH_POLICY_ROUTE_MATCH_H
+
+#include "base/header.h"
+#include "config/route.h"
+
+struct route_request {
+	struct mesh_slice method, scheme, authority;
+	struct mesh_slice path; /* with query */
+	const struct headers *headers;
+	uint64_t random;        /* decides runtime fractions and weights: the same request decides the same way throughout */
+};
+
+/* NULL: none. Domains match in Envoy's order: exact, longest "*suffix", longest "prefix*", "*". */
+const struct virtual_host *mesh_route_find_host(const struct route_config *routes, struct mesh_slice authority,
+						struct arena *scratch);
+/* NULL: none. */
+const struct route *mesh_route_find(const struct virtual_host *host, const struct route_request *request,
+				    struct arena *scratch);
+bool mesh_route_matches(const struct route_match *match, const struct route_request *request, struct arena *scratch);
+/* The cluster of a ROUTE_CLUSTER route: single, drawn by weight, or by header. Absent: none (header missing). */
+struct mesh_slice mesh_route_cluster(const struct route *route, const struct route_request *request, uint32_t *hash,
+				     const struct weighted_cluster **weighted);
+
+#endif

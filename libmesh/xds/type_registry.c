@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decides which message a type URL names and whether bytes are fit to be unpacked as one: protobuf-c itself recurses as
+ * deep as its input and takes any string. Refuses to know what a field means.
+ */
+#include "xds/type_registry.h"
+
+#include <stdio.h>
+
+#include <mesh/error.h>
+
+#include "dns/proto/nds.pb-c.h"
+#include "envoy/config/cluster/v3/cluster.pb-c.h"
+#include "envoy/config/core/v3/extension.pb-c.h"
+#include "envoy/config/endpoint/v3/endpoint.pb-c.h"
+#include "envoy/config/filter/http/alpn/v2alpha1/config.pb-c.h"
+#include "envoy/config/filter/network/metadata_exchange/metadata_exchange.pb-c.h"
+#include "envoy/config/listener/v3/listener.pb-c.h"
+#include "envoy/config/rbac/v3/rbac.pb-c.h"
+#include "envoy/config/route/v3/route.pb-c.h"
+#include "envoy/extensions/access_loggers/file/v3/file.pb-c.h"
+#include "envoy/extensions/access_loggers/stream/v3/stream.pb-c.h"
+#include "envoy/extensions/filters/http/cors/v3/cors.pb-c.h"
+#include "envoy/extensions/filters/http/fault/v3/fault.pb-c.h"
+#include "envoy/extensions/filters/http/grpc_stats/v3/config.pb-c.h"
+#include "envoy/extensions/filters/http/jwt_authn/v3/config.pb-c.h"
+#include "envoy/extensions/filters/http/rbac/v3/rbac.pb-c.h"
+#include "envoy/extensions/filters/http/router/v3/router.pb-c.h"
+#include "envoy/extensions/filters/listener/http_inspector/v3/http_inspector.pb-c.h"
+#include "envoy/extensions/filters/listener/original_dst/v3/original_dst.pb-c.h"
+#include "envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector.pb-c.h"
+#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb-c.h"
+#include "envoy/extensions/filters/network/rbac/v3/rbac.pb-c.h"
+#include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/client_side_weighted_round_robin/v3/client_side_weighted_round_robin.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/maglev/v3/maglev.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/random/v3/random.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/wrr_locality/v3/wrr_locality.pb-c.h"
+#include "envoy/extensions/request_id/uuid/v3/uuid.pb-c.h"
+#include "envoy/extensions/retry/host/previous_hosts/v3/previous_hosts.pb-c.h"
+#include "envoy/extensions/stats/config.pb-c.h"
+#include "envoy/extensions/transport_sockets/internal_upstream/v3/internal_upstream.pb-c.h"
+#include "envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.pb-c.h"
+#include "envoy/extensions/transport_sockets/tls/v3/secret.pb-c.h"
+#include "envoy/extensions/transport_sockets/tls/v3/tls.pb-c.h"
+#include "envoy/extensions/upstreams/http/v3/http_protocol_options.pb-c.h"
+#include "envoy/service/discovery/v3/discovery.pb-c.h"
+#include "google/protobuf/any.pb-c.h"
+#include "google/protobuf/duration.pb-c.h"
+#include "google/protobuf/empty.pb-c.h"
+#include "google/protobuf/struct.pb-c.h"
+#include "google/protobuf/timestamp.pb-c.h"
+#include "google/protobuf/wrappers.pb-c.h"
+#include "google/rpc/status.pb-c.h"
+#include "mesh/v1alpha1/proxy.pb-c.h"
+#include "security/v1alpha1/ca.pb-c.h"
+#include "udpa/type/v1/typed_struct.pb-c.h"
+#include "xds/type/v3/typed_struct.pb-c.h"
+
+/* What arrives in an Any, and the messages of the control streams themselves. */
+static const ProtobufCMessageDescriptor *const types[] = {
+	&envoy__config__cluster__v3__cluster__descriptor,
+	&envoy__config__core__v3__typed_extension_config__descriptor,
+	&envoy__config__endpoint__v3__cluster_load_assignment__descriptor,
+	&envoy__config__listener__v3__listener__descriptor,
+	&envoy__config__rbac__v3__rbac__descriptor,
+	&envoy__config__route__v3__route_configuration__descriptor,
+	&envoy__extensions__access_loggers__file__v3__file_access_log__descriptor,
+	&envoy__extensions__access_loggers__stream__v3__stderr_access_log__descriptor,
+	&envoy__extensions__access_loggers__stream__v3__stdout_access_log__descriptor,
+	&envoy__extensions__filters__http__cors__v3__cors__descriptor,
+	&envoy__extensions__filters__http__cors__v3__cors_policy__descriptor,
+	&envoy__extensions__filters__http__fault__v3__httpfault__descriptor,
+	&envoy__extensions__filters__http__grpc_stats__v3__filter_config__descriptor,
+	&envoy__extensions__filters__http__jwt_authn__v3__jwt_authentication__descriptor,
+	&envoy__extensions__filters__http__jwt_authn__v3__per_route_config__descriptor,
+	&envoy__extensions__filters__http__rbac__v3__rbac__descriptor,
+	&envoy__extensions__filters__http__rbac__v3__rbacper_route__descriptor,
+	&envoy__extensions__filters__http__router__v3__router__descriptor,
+	&envoy__extensions__filters__listener__http_inspector__v3__http_inspector__descriptor,
+	&envoy__extensions__filters__listener__original_dst__v3__original_dst__descriptor,
+	&envoy__extensions__filters__listener__tls_inspector__v3__tls_inspector__descriptor,
+	&envoy__extensions__filters__network__http_connection_manager__v3__http_connection_manager__descriptor,
+	&envoy__extensions__filters__network__rbac__v3__rbac__descriptor,
+	&envoy__extensions__filters__network__tcp_proxy__v3__tcp_proxy__descriptor,
+	&envoy__extensions__load_balancing_policies__client_side_weighted_round_robin__v3__client_side_weighted_round_robin__descriptor,
+	&envoy__extensions__load_balancing_policies__least_request__v3__least_request__descriptor,
+	&envoy__extensions__load_balancing_policies__maglev__v3__maglev__descriptor,
+	&envoy__extensions__load_balancing_policies__random__v3__random__descriptor,
+	&envoy__extensions__load_balancing_policies__ring_hash__v3__ring_hash__descriptor,
+	&envoy__extensions__load_balancing_policies__round_robin__v3__round_robin__descriptor,
+	&envoy__extensions__load_balancing_policies__wrr_locality__v3__wrr_locality__descriptor,
+	&envoy__extensions__request_id__uuid__v3__uuid_request_id_config__descriptor,
+	&envoy__extensions__retry__host__previous_hosts__v3__previous_hosts_predicate__descriptor,
+	&envoy__extensions__transport_sockets__internal_upstream__v3__internal_upstream_transport__descriptor,
+	&envoy__extensions__transport_sockets__raw_buffer__v3__raw_buffer__descriptor,
+	&envoy__extensions__transport_sockets__tls__v3__downstream_tls_context__descriptor,
+	&envoy__extensions__transport_sockets__tls__v3__secret__descriptor,
+	&envoy__extensions__transport_sockets__tls__v3__upstream_tls_context__descriptor,
+	&envoy__extensions__upstreams__http__v3__http_protocol_options__descriptor,
+	&envoy__service__discovery__v3__delta_discovery_request__descriptor,
+	&envoy__service__discovery__v3__delta_discovery_response__descriptor,
+	&envoy__service__discovery__v3__discovery_request__descriptor,
+	&envoy__service__discovery__v3__discovery_response__descriptor,
+	&envoy__service__discovery__v3__resource__descriptor,
+	&envoy__tcp__metadataexchange__config__metadata_exchange__descriptor,
+	&google__protobuf__any__descriptor,
+	&google__protobuf__bool_value__descriptor,
+	&google__protobuf__bytes_value__descriptor,
+	&google__protobuf__double_value__descriptor,
+	&google__protobuf__duration__descriptor,
+	&google__protobuf__empty__descriptor,
+	&google__protobuf__float_value__descriptor,
+	&google__protobuf__int32_value__descriptor,
+	&google__protobuf__int64_value__descriptor,
+	&google__protobuf__list_value__descriptor,
+	&google__protobuf__string_value__descriptor,
+	&google__protobuf__struct__descriptor,
+	&google__protobuf__timestamp__descriptor,
+	&google__protobuf__uint32_value__descriptor,
+	&google__protobuf__uint64_value__descriptor,
+	&google__protobuf__value__descriptor,
+	&google__rpc__status__descriptor,
+	&istio__envoy__config__filter__http__alpn__v2alpha1__filter_config__descriptor,
+	&istio__mesh__v1alpha1__proxy_config__descriptor,
+	&istio__networking__nds__v1__name_table__descriptor,
+	&istio__v1__auth__istio_certificate_request__descriptor,
+	&istio__v1__auth__istio_certificate_response__descriptor,
+	&stats__plugin_config__descriptor,
+	&udpa__type__v1__typed_struct__descriptor,
+	&xds__type__v3__typed_struct__descriptor,
+};
+
+const ProtobufCMessageDescriptor *mesh_type_find(struct mesh_slice name)
+{
+	ptrdiff_t slash = mesh_slice_find_last(name, '/');
+
+	if (slash >= 0)
+		name = mesh_slice_make(name.data + slash + 1, name.len - (size_t)slash - 1);
+	for (size_t i = 0; i < mesh_type_count(); i++) {
+		if (mesh_slice_equal(name, mesh_slice_of(types[i]->name)))
+			return types[i];
+	}
+	return NULL;
+}
+
+size_t mesh_type_count(void)
+{
+	return sizeof(types) / sizeof(types[0]);
+}
+
+const ProtobufCMessageDescriptor *mesh_type_at(size_t index)
+{
+	return index < mesh_type_count() ? types[index] : NULL;
+}
+
+const char *mesh_type_path_text(const struct type_path *path, char text[MESH_TYPE_PATH_BYTES])
+{
+	size_t at = MESH_TYPE_PATH_BYTES - 1;
+
+	text[at] = '\0';
+	for (; path; path = path->parent) {
+		char piece[MESH_TYPE_PATH_BYTES];
+		int len;
+
+		if (path->field)
+			len = snprintf(piece, sizeof(piece), "%s%.*s", path->parent ? "." : "",
+				       path->field_len ? (int)path->field_len : (int)strlen(path->field), path->field);
+		else
+			len = snprintf(piece, sizeof(piece), "[%zu]", path->index);
+		if (len < 0 || (size_t)len >= sizeof(piece) || (size_t)len + 3 > at) {
+			at -= 3;
+			memcpy(text + at, "...", 3);
+			break;
+		}
+		at -= (size_t)len;
+		memcpy(text + at, piece, (size_t)len);
+	}
+	memmove(text, text + at, MESH_TYPE_PATH_BYTES - at);
+	return text;
+}
+
+/* ---- the walk before unpacking ---- */
+
+struct walk {
+	unsigned nesting_max;
+	struct why *why;
+};
+
+static int refuse(const struct walk *walk, const struct type_path *path, const char *what)
+{
+	char text[MESH_TYPE_PATH_BYTES];
+
+	return mesh_why(walk->why, MESH_ERROR_INVALID, "%s: %s", mesh_type_path_text(path, text), what);
+}
+
+static bool read_varint(struct mesh_slice *in, uint64_t *value)
+{
+	uint64_t v = 0;
+
+	for (unsigned i = 0; i < 10 && i < in->len; i++) {
+		uint8_t byte = (uint8_t)in->data[i];
+
+		if (i == 9 && byte > 1)
+			return false;
+		v |= (uint64_t)(byte & 0x7f) << (7 * i);
+		if (byte & 0x80)
+			continue;
+		*in = mesh_slice_make(in->data + i + 1, in->len - i - 1);
+		*value = v;
+		return true;
+	}
+	return false;
+}
+
+/* Takes the payload of one field off the front of *in. */
+static bool read_payload(struct mesh_slice *in, unsigned wire, struct mesh_slice *payload)
+{
+	uint64_t len = 0;
+
+	switch (wire) {
+	case PROTOBUF_C_WIRE_TYPE_VARINT:
+		return read_varint(in, &len);
+	case PROTOBUF_C_WIRE_TYPE_64BIT:
+		len = 8;
+		break;
+	case PROTOBUF_C_WIRE_TYPE_32BIT:
+		len = 4;
+		break;
+	case PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED:
+		if (!read_varint(in, &len))
+			return false;
+		break;
+	default: /* groups are not proto3 */
+		return false;
+	}
+	if (len > in->len)
+		return false;
+	*payload = mesh_slice_make(in->data, (size_t)len);
+	*in = mesh_slice_make(in->data + len, in->len - (size_t)len);
+	return true;
+}
+
+/* Length of the UTF-8 sequence at the front (shortest forms, no surrogates, no NUL), 0 when there is none. */
+static size_t utf8_step(const uint8_t *s, size_t len)
+{
+	size_t need = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+
+	if (s[0] == 0 || (s[0] >= 0x80 && s[0] < 0xc2) || s[0] > 0xf4 || need > len)
+		return 0;
+	for (size_t i = 1; i < need; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
+	    (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return need;
+}
+
+static bool is_text(struct mesh_slice s)
+{
+	for (size_t i = 0; i < s.len;) {
+		size_t step = utf8_step((const uint8_t *)s.data + i, s.len - i);
+
+		if (step == 0)
+			return false;
+		i += step;
+	}
+	return true;
+}
+
+static int walk_message(const struct walk *walk, const ProtobufCMessageDescriptor *type, struct mesh_slice in,
+			const struct type_path *path, unsigned nesting);
+
+static int walk_field(const struct walk *walk, const ProtobufCFieldDescriptor *field, unsigned wire,
+		      struct mesh_slice payload, const struct type_path *path, unsigned nesting)
+{
+	struct type_path here = {path, field->name, 0, 0};
+
+	if (wire != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED)
+		return 0;
+	if (field->type == PROTOBUF_C_TYPE_STRING && !is_text(payload))
+		return refuse(walk, &here, "not UTF-8 text, or with a NUL inside");
+	if (field->type == PROTOBUF_C_TYPE_MESSAGE)
+		return walk_message(walk, field->descriptor, payload, &here, nesting + 1);
+	return 0;
+}
+
+static int walk_message(const struct walk *walk, const ProtobufCMessageDescriptor *type, struct mesh_slice in,
+			const struct type_path *path, unsigned nesting)
+{
+	if (nesting > walk->nesting_max)
+		return refuse(walk, path, "nested too deep");
+	while (in.len > 0) {
+		const ProtobufCFieldDescriptor *field;
+		struct mesh_slice payload = {NULL, 0};
+		uint64_t tag;
+		int rc;
+
+		if (!read_varint(&in, &tag) || tag > UINT32_MAX || tag >> 3 == 0)
+			return refuse(walk, path, "malformed protobuf: bad field tag");
+		field = protobuf_c_message_descriptor_get_field(type, (unsigned)(tag >> 3));
+		if (!read_payload(&in, tag & 7, &payload))
+			return refuse(walk, path, "malformed protobuf: truncated or of a wrong wire type");
+		rc = field ? walk_field(walk, field, tag & 7, payload, path, nesting) : 0;
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* ---- unpacking ---- */
+
+struct source {
+	struct arena *arena;
+	bool failed;
+};
+
+static void *source_take(void *user, size_t size)
+{
+	struct source *source = user;
+	void *memory = mesh_arena_alloc(source->arena, size);
+
+	if (!memory)
+		source->failed = true;
+	return memory;
+}
+
+static void source_keep(void *user, void *pointer)
+{
+	(void)user;
+	(void)pointer;
+}
+
+int mesh_type_unpack(const ProtobufCMessageDescriptor *type, struct mesh_slice bytes, unsigned nesting_max,
+		     struct arena *arena, struct why *why, ProtobufCMessage **message)
+{
+	struct source source = {arena, false};
+	ProtobufCAllocator allocator = {source_take, source_keep, &source};
+	struct walk walk = {nesting_max ? nesting_max : MESH_TYPE_NESTING, why};
+	struct type_path top = {NULL, type->short_name, 0, 0};
+	int rc = walk_message(&walk, type, bytes, &top, 0);
+
+	*message = NULL;
+	if (rc < 0)
+		return rc;
+	*message = protobuf_c_message_unpack(type, &allocator, bytes.len, (const uint8_t *)bytes.data);
+	if (*message)
+		return 0;
+	if (source.failed)
+		return mesh_why(why, MESH_ERROR_NOMEM, "%s: no memory to unpack it", type->short_name);
+	return mesh_why(why, MESH_ERROR_INVALID, "%s: malformed protobuf", type->short_name);
+}

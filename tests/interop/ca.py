@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The certificate authority that an administrator plugs into istiod (a root and an intermediate), made with openssl."""
+
+import pathlib
+import subprocess
+
+EXTENSIONS = """\
+basicConstraints=critical,CA:TRUE{length}
+keyUsage=critical,keyCertSign,cRLSign
+subjectKeyIdentifier=hash
+"""
+
+
+def _openssl(*words, cwd):
+    subprocess.run(["openssl", *words], cwd=cwd, check=True, capture_output=True)
+
+
+def _certificate(directory, name, subject, issuer, length=""):
+    """Leaves <name>.key and <name>.crt; `issuer` is the name of the signing pair, or None for a self-signed one."""
+    (directory / (name + ".ext")).write_text(EXTENSIONS.format(length=length))
+    _openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", name + ".key", "-out", name + ".csr", "-subj", subject,
+             cwd=directory)
+    signer = ["-signkey", name + ".key"] if issuer is None else [
+        "-CA", issuer + ".crt", "-CAkey", issuer + ".key", "-CAcreateserial"]
+    _openssl("x509", "-req", "-in", name + ".csr", *signer, "-out", name + ".crt", "-days", "3650", "-sha256",
+             "-extfile", name + ".ext", cwd=directory)
+
+
+def create(directory):
+    """Fills `directory` with the files that istiod looks for in ROOT_CA_DIR."""
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, mode=0o700)
+    _certificate(directory, "root", "/O=libmesh lab/CN=Root CA", None)
+    _certificate(directory, "intermediate", "/O=libmesh lab/CN=Intermediate CA", "root", ",pathlen:0")
+    root = (directory / "root.crt").read_text()
+    intermediate = (directory / "intermediate.crt").read_text()
+    (directory / "root-cert.pem").write_text(root)
+    (directory / "ca-cert.pem").write_text(intermediate)
+    (directory / "ca-key.pem").write_text((directory / "intermediate.key").read_text())
+    (directory / "cert-chain.pem").write_text(intermediate + root)
+
+
+def service_account_keys(directory):
+    """Leaves sa.key and sa.pub, with which the API server signs and checks tokens."""
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    _openssl("genrsa", "-out", "sa.key", "2048", cwd=directory)
+    _openssl("rsa", "-in", "sa.key", "-pubout", "-out", "sa.pub", cwd=directory)

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does traffic go on, without one failed call, while the mesh around it changes?"""
+
+import re
+import signal
+
+from harness import JOIN_SECONDS, NETWORKING, Load, MeshTest, authorization, curl, echo_of, eventually, header_of, last
+from harness import names, pod_manifest, policy, program, service_manifest, split, subsets
+
+RECONNECT_SECONDS = 45  # the backoff may have grown while istiod was away
+
+
+def client_certificate(result):
+    """The hash of the client's certificate, as the server saw it."""
+    xfcc = header_of(echo_of(result)["headers"], "x-forwarded-client-cert") or ""
+    found = re.search(r"Hash=([0-9a-f]{64})", xfcc)
+    return found.group(1) if found else None
+
+
+class Endpoints(MeshTest):
+    changes_policies = False
+
+    def add_third(self):
+        """A third echo that runs, but is not ready yet."""
+        manifest = pod_manifest("echo-v3", "echo", "v3", probe=True)
+        self.apply(manifest)
+        self.addCleanup(self.lab.delete, [manifest])
+        pod = self.lab.pods["echo-v3"]
+        server = pod.start([program("echo"), "--port", "8080", "--name", "echo-v3"], "echo-v3")
+        eventually(lambda: curl(self.outside, target=pod)[1] == 200, "echo-v3 serves", JOIN_SECONDS)
+        return pod, server
+
+    def test_added_and_removed(self):
+        pod, server = self.add_third()
+        with Load(self.client) as load:
+            self.assertNotIn("echo-v3", names(load.results), "it was not ready")
+            self.lab.set_ready(pod)
+            load.wait(lambda seen: "echo-v3" in names(seen), "the new endpoint is called")
+            self.lab.set_terminating(pod)
+            load.wait(lambda seen: last(seen, 60, lambda one: names([one]) != {"echo-v3"}), "the endpoint is left alone")
+            server.stop(signal.SIGTERM)
+            load.run_for(1)
+        self.assertEqual(server.exit_code(), 0, server.tail())
+
+    def test_deleted_as_a_cluster_does(self):
+        """The signal and the news of the endpoint's end leave at the same time, and nobody knows which arrives first."""
+        pod, server = self.add_third()
+        self.lab.set_ready(pod)
+        with Load(self.client) as load:
+            load.wait(lambda seen: "echo-v3" in names(seen), "the new endpoint is called")
+            self.lab.set_terminating(pod)
+            server.stop(signal.SIGTERM)
+            load.run_for(2)
+            load.wait(lambda seen: last(seen, 40, lambda one: names([one]) != {"echo-v3"}), "the endpoint is left alone")
+        self.assertEqual(server.exit_code(), 0, server.tail())
+
+
+class ControlPlaneAway(MeshTest):
+
+    def check_new_configuration(self, load):
+        """That both sides have found istiod again: the client takes a route, the server takes a policy."""
+        self.apply(subsets())
+        self.apply(split(0, 100), authorization("marker", {"action": "DENY", "rules": [
+            {"to": [{"operation": {"paths": ["/marker"]}}]}]}))
+        load.wait(lambda seen: last(seen, 30, lambda one: names([one]) == {"echo-v2"}), "the client has the new route",
+                  RECONNECT_SECONDS)
+        for name in ("echo-v1", "echo-v2"):
+            eventually(lambda pod=self.lab.pods[name]: curl(self.outside, "/marker", pod)[1] == 403,
+                       name + " has the new policy", RECONNECT_SECONDS)
+
+    def test_killed_and_restarted(self):
+        with Load(self.client) as load:
+            self.lab.stop_istiod(signal.SIGKILL)
+            load.run_for(4)
+            self.lab.start_istiod()
+            load.run_for(1)
+            self.check_new_configuration(load)
+
+    def test_streams_closed_for_their_age(self):
+        """istiod closes every stream when it is old (30 min by Helm's values); here that is seconds."""
+        self.addCleanup(self.restart)
+        with Load(self.client) as load:
+            self.restart(["--keepaliveMaxServerConnectionAge=3s"])
+            load.run_for(9)
+            self.check_new_configuration(load)
+
+    def restart(self, flags=()):
+        self.lab.stop_istiod()
+        self.lab.start_istiod(flags)
+
+
+class Certificates(MeshTest):
+
+    def test_rotated(self):
+        """Both sides have certificates of 20 s; a connection carries 20 requests, so that handshakes go on all the time.
+
+        Over more than two lifetimes: a program that kept its certificate would be refused.
+        """
+        lifetime = {"SECRET_TTL": "20s"}
+        objects = [service_manifest("brief"), pod_manifest("brief-1", "brief")]
+        self.apply(*objects, policy("DestinationRule", NETWORKING, "brief", {
+            "host": "brief", "trafficPolicy": {"connectionPool": {"http": {"maxRequestsPerConnection": 20}}}}))
+        self.addCleanup(self.lab.delete, objects)
+        pod = self.lab.pods["brief-1"]
+        pod.start([program("echo"), "--port", "8080", "--name", "brief-1"], "brief-1", env=lifetime)
+        eventually(lambda: curl(self.outside, target=pod)[1] == 200, "brief-1 serves", JOIN_SECONDS)
+        issued = self.lab.control.metric("citadel_server_success_cert_issuance_count")
+        with Load(self.client, "http://brief:8080/", env=lifetime) as load:
+            load.run_for(45)
+        certificates = {client_certificate(result) for result in load.results}
+        self.assertNotIn(None, certificates, "every call is over mutual TLS")
+        self.assertGreaterEqual(len(certificates), 3, "certificates that the client has shown")
+        issued = self.lab.control.metric("citadel_server_success_cert_issuance_count") - issued
+        self.assertGreaterEqual(issued, 6, "certificates issued: for the client at least 3, for the server as many")

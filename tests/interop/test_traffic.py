@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does the client route, retry and give up as VirtualService and DestinationRule say?"""
+
+from harness import ECHO_URL, NETWORKING, Load, MeshTest, echo_of, eventually, last, names, policy, split, subsets
+
+
+def virtual_service(*http):
+    return policy("VirtualService", NETWORKING, "echo", {"hosts": ["echo"], "http": list(http)})
+
+
+def to(subset):
+    return [{"destination": {"host": "echo", "subset": subset}}]
+
+
+class Routing(MeshTest):
+
+    def test_weights_changed_live(self):
+        self.apply(subsets())
+        with Load(self.client, interval_ms=20) as load:
+            self.apply(split(100, 0))
+            load.wait(lambda seen: last(seen, 30, lambda one: names([one]) == {"echo-v1"}), "all calls go to v1")
+            self.apply(split(0, 100))
+            load.wait(lambda seen: last(seen, 30, lambda one: names([one]) == {"echo-v2"}), "all calls go to v2")
+            self.apply(split(80, 20))
+            load.wait(lambda seen: len(names(seen)) == 2, "both versions answer")
+            start = len(load.results)
+            load.wait(lambda seen: len(seen) >= 600, "600 more calls", 60)
+            sample = load.results[start:]
+        share = sum(echo_of(result)["name"] == "echo-v1" for result in sample) / len(sample)
+        # Six standard deviations around 0.8 for 600 independent choices: this fails for a reason or never.
+        self.assertTrue(0.70 < share < 0.90, f"{share} of the calls went to v1, not 0.8")
+
+    def test_header_and_path_choose(self):
+        self.apply(subsets())
+        self.apply(virtual_service(
+            {"match": [{"headers": {"x-user": {"exact": "jason"}}}, {"uri": {"prefix": "/new/"}}], "route": to("v2")},
+            {"route": to("v1")}))
+        eventually(lambda: names([self.call("-H", "x-user: jason")]) == {"echo-v2"}
+                   and names([self.call()]) == {"echo-v1"}, "the header decides")
+        for _ in range(3):
+            self.assertEqual(names([self.call(url=ECHO_URL + "/new/x")]), {"echo-v2"})
+            self.assertEqual(names([self.call("-H", "x-user: jasonx", url=ECHO_URL + "/newer")]), {"echo-v1"})
+
+    def test_no_route_is_not_a_guess(self):
+        self.apply(virtual_service({"match": [{"uri": {"exact": "/only"}}], "route": [{"destination": {"host": "echo"}}]}))
+        result = eventually(lambda: self.flagged("NR"), "no route for another path")
+        self.assertEqual(result["http_status"], 0, result)
+        self.assertEqual(result["attempts"], 0, result)
+        self.assertEqual(self.call(url=ECHO_URL + "/only")["http_status"], 200)
+
+    def test_timeout_of_the_route(self):
+        self.apply(virtual_service({"timeout": "0.3s", "route": [{"destination": {"host": "echo"}}]}))
+        result = eventually(lambda: self.flagged("UT", url=ECHO_URL + "/?delay_ms=3000"), "the call times out")
+        self.assertTrue(250_000 < result["duration_us"] < 2_000_000, result)
+        self.assertEqual(self.call(url=ECHO_URL + "/?delay_ms=10")["http_status"], 200)
+
+    def test_retries_of_the_route(self):
+        self.apply(virtual_service({"retries": {"attempts": 3, "retryOn": "5xx", "backoff": "5ms"},
+                                    "route": [{"destination": {"host": "echo"}}]}))
+
+        def four_attempts():
+            result = self.call(url=ECHO_URL + "/?status=500")
+            return result if result["attempts"] == 4 else None
+        result = eventually(four_attempts, "one try and three retries")
+        self.assertEqual(result["http_status"], 500, result)
+        self.assertEqual(self.call(url=ECHO_URL + "/?status=404")["attempts"], 1)
+
+    def flagged(self, flag, url=ECHO_URL):
+        """A call's result if it has that response flag."""
+        result = self.call(url=url)
+        return result if result["flag"] == flag else None
