@@ -75,7 +75,8 @@ static void on_message(struct cp_call *call, struct mesh_slice message)
 	if (first && !is_allowed(stream)) {
 		fprintf(stderr, "stream %u %s: not allowed to %s/%s\n", stream->session.number, stream->session.node_id,
 			stream->caller.identity.namespace_name, stream->caller.identity.account);
-		cp_call_finish(call, GRPC_STATUS_PERMISSION_DENIED, "authorization failed: the node is of another identity");
+		cp_call_finish(call, GRPC_STATUS_PERMISSION_DENIED,
+			       "authorization failed: the node is of another identity");
 		return;
 	}
 	if (first && cp_session_refresh(&stream->session, &call->server->catalog, call->server->version) < 0) {
@@ -117,8 +118,11 @@ void cp_ads_start(struct cp_server *server, grpc_call *grpc, const struct cp_cal
 		return;
 	}
 	mesh_list_push(&server->streams, &stream->node);
-	fprintf(stderr, "stream %u: opened, %s, %s%s%s\n", stream->session.number, delta ? "delta" : "state of the world",
-		!caller->secure ? "plaintext" : caller->known ? caller->identity.namespace_name : "refused",
+	fprintf(stderr, "stream %u: opened, %s, %s%s%s\n", stream->session.number,
+		delta ? "delta" : "state of the world",
+		!caller->secure ? "plaintext"
+		: caller->known ? caller->identity.namespace_name
+				: "refused",
 		caller->known ? "/" : "", caller->known ? caller->identity.account : "");
 	if (caller->secure && !caller->known)
 		cp_call_finish(stream->call, GRPC_STATUS_UNAUTHENTICATED, caller->why.text);
@@ -126,7 +130,7 @@ void cp_ads_start(struct cp_server *server, grpc_call *grpc, const struct cp_cal
 
 void cp_ads_push(struct cp_server *server)
 {
-	MESH_LIST_EACH (node, &server->streams) {
+	MESH_LIST_EACH(node, &server->streams) {
 		struct stream *stream = MESH_CONTAINER(node, struct stream, node);
 
 		if (cp_session_refresh(&stream->session, &server->catalog, server->version) < 0)

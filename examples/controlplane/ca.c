@@ -17,9 +17,9 @@
 
 #include "files.h"
 
-#define ROOT_TTL_S (10 * 365 * 86400L)
+#define ROOT_TTL_S   (10 * 365 * 86400L)
 #define SERVER_TTL_S (365 * 86400L)
-#define BACKDATE_S 120 /* for clocks that are behind ours */
+#define BACKDATE_S   120 /* for clocks that are behind ours */
 #define SERVER_NAMES                                                                                                   \
 	"DNS:istiod.istio-system.svc,DNS:istiod.istio-system.svc.cluster.local,DNS:istiod,DNS:localhost,IP:127.0.0.1"
 
@@ -67,7 +67,8 @@ static X509 *start_certificate(EVP_PKEY *key, int64_t ttl_s)
 	X509 *certificate = X509_new();
 	bool ok = certificate && X509_set_version(certificate, X509_VERSION_3) == 1 && set_serial(certificate) &&
 		  X509_gmtime_adj(X509_getm_notBefore(certificate), -BACKDATE_S) &&
-		  X509_gmtime_adj(X509_getm_notAfter(certificate), (long)ttl_s) && X509_set_pubkey(certificate, key) == 1;
+		  X509_gmtime_adj(X509_getm_notAfter(certificate), (long)ttl_s) &&
+		  X509_set_pubkey(certificate, key) == 1;
 
 	if (ok)
 		return certificate;
@@ -81,11 +82,13 @@ static X509 *make_root(EVP_PKEY *key, const char *trust_domain)
 	X509_NAME *name = root ? X509_get_subject_name(root) : NULL;
 	bool ok = name &&
 		  X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8, (const uint8_t *)trust_domain, -1, -1, 0) == 1 &&
-		  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)"Development root", -1, -1, 0) == 1 &&
+		  X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)"Development root", -1, -1,
+					     0) == 1 &&
 		  X509_set_issuer_name(root, name) == 1 &&
 		  add_extension(root, root, NID_basic_constraints, "critical,CA:TRUE") &&
 		  add_extension(root, root, NID_key_usage, "critical,keyCertSign,cRLSign") &&
-		  add_extension(root, root, NID_subject_key_identifier, "hash") && X509_sign(root, key, EVP_sha256()) > 0;
+		  add_extension(root, root, NID_subject_key_identifier, "hash") &&
+		  X509_sign(root, key, EVP_sha256()) > 0;
 
 	if (ok)
 		return root;
@@ -101,7 +104,8 @@ static X509 *make_leaf(struct cp_ca *ca, EVP_PKEY *key, const char *names, const
 		  add_extension(leaf, ca->root, NID_key_usage, "critical,digitalSignature,keyEncipherment") &&
 		  add_extension(leaf, ca->root, NID_ext_key_usage, usage) &&
 		  add_extension(leaf, ca->root, NID_authority_key_identifier, "keyid") &&
-		  add_extension(leaf, ca->root, NID_subject_alt_name, names) && X509_sign(leaf, ca->key, EVP_sha256()) > 0;
+		  add_extension(leaf, ca->root, NID_subject_alt_name, names) &&
+		  X509_sign(leaf, ca->key, EVP_sha256()) > 0;
 
 	if (ok)
 		return leaf;

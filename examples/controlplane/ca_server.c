@@ -66,7 +66,8 @@ static void on_message(struct cp_call *call, struct mesh_slice message)
 	struct arena arena;
 
 	mesh_arena_init(&arena, mem, REQUEST_ARENA_BYTES_MAX);
-	if (mesh_type_unpack(&istio__v1__auth__istio_certificate_request__descriptor, message, 0, &arena, &why, &request) == 0)
+	if (mesh_type_unpack(&istio__v1__auth__istio_certificate_request__descriptor, message, 0, &arena, &why,
+			     &request) == 0)
 		status = answer(call, (const void *)request, &why);
 	mesh_arena_free(&arena);
 	fprintf(stderr, "certificate for %s/%s: %s\n", caller->identity.namespace_name, caller->identity.account,

@@ -64,7 +64,8 @@ static void on_received(struct cp_event *event, bool ok)
 	if (grpc_byte_buffer_reader_init(&reader, call->incoming)) {
 		slice = grpc_byte_buffer_reader_readall(&reader);
 		if (!call->finishing)
-			call->ops->message(call, mesh_slice_make(GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice)));
+			call->ops->message(call,
+					   mesh_slice_make(GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice)));
 		grpc_slice_unref(slice);
 		grpc_byte_buffer_reader_destroy(&reader);
 	} else {
@@ -116,8 +117,15 @@ struct cp_call *cp_call_start(struct cp_server *server, grpc_call *grpc, const s
 		return NULL;
 	}
 	*call = (struct cp_call){
-		.server = server, .ops = ops, .user = user, .grpc = grpc,
-		.opened = {on_opened}, .received = {on_received}, .sent = {on_sent}, .closed = {on_closed}, .finished = {on_finished},
+		.server = server,
+		.ops = ops,
+		.user = user,
+		.grpc = grpc,
+		.opened = {on_opened},
+		.received = {on_received},
+		.sent = {on_sent},
+		.closed = {on_closed},
+		.finished = {on_finished},
 	};
 	close.data.recv_close_on_server.cancelled = &call->cancelled;
 	if (!start(call, &close, 1, &call->closed)) {

@@ -8,9 +8,10 @@
 struct cp_call;
 
 struct cp_call_ops {
-	void (*message)(struct cp_call *call, struct mesh_slice message); /* then the next one is read, unless finished */
-	void (*sent)(struct cp_call *call);  /* what cp_call_send took is on its way */
-	void (*gone)(struct cp_call *call);  /* the last: free `user` */
+	/* The next message is read after it returns, unless it finished the call. */
+	void (*message)(struct cp_call *call, struct mesh_slice message);
+	void (*sent)(struct cp_call *call); /* what cp_call_send took is on its way */
+	void (*gone)(struct cp_call *call); /* the last: free `user` */
 };
 
 struct cp_call {

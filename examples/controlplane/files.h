@@ -11,7 +11,7 @@
 int cp_file_read(struct buf *out, const char *path, struct why *why); /* the limit of `out` bounds it */
 /* Written beside and renamed, so that a reader sees the old bytes or the new ones. */
 int cp_file_write(const char *path, struct mesh_slice bytes, unsigned mode, struct why *why);
-/* The P-256 key in dir/name, made (mode 0600) when there is none; two processes agree on one. NULL with words in `why`. */
+/* The P-256 key in dir/name, made (mode 0600) when there is none; two processes agree on one. NULL: see `why`. */
 EVP_PKEY *cp_file_key(const char *dir, const char *name, struct why *why);
 
 #endif

@@ -16,8 +16,8 @@
 #include "token.h"
 #include "watch.h"
 
-#define STEP_MS 25        /* how soon a changed file or a signal is seen */
-#define QUIET_STEPS 2     /* a reload waits until nothing has changed for so long */
+#define STEP_MS		25 /* how soon a changed file or a signal is seen */
+#define QUIET_STEPS	2  /* a reload waits until nothing has changed for so long */
 #define QUIET_STEPS_MAX 40 /* but not longer than this */
 
 struct settings {
@@ -60,7 +60,8 @@ static bool take_number(const char *text, int64_t min, int64_t max, int64_t *val
 	*value = strtoll(text, &end, 10);
 	if (errno == 0 && end != text && *end == '\0' && *value >= min && *value <= max)
 		return true;
-	fprintf(stderr, "mesh-controlplane: \"%s\" is not a number from %lld to %lld\n", text, (long long)min, (long long)max);
+	fprintf(stderr, "mesh-controlplane: \"%s\" is not a number from %lld to %lld\n", text, (long long)min,
+		(long long)max);
 	return false;
 }
 
@@ -129,7 +130,9 @@ static bool take_options(struct settings *s, int argc, char **argv)
 	int option;
 
 	*s = (struct settings){.options = {.address = "127.0.0.1", .port = -1, .tls_port = -1},
-			       .trust_domain = "cluster.local", .token_ttl_s = 43200, .cert_ttl_max_s = 86400};
+			       .trust_domain = "cluster.local",
+			       .token_ttl_s = 43200,
+			       .cert_ttl_max_s = 86400};
 	while ((option = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
 		if (option == 'h')
 			exit(usage(stdout, 0));
@@ -151,7 +154,8 @@ static int print_token(const struct settings *s)
 	EVP_PKEY *key;
 	int rc = MESH_ERROR_INVALID;
 
-	if (namespace_name.len == 0 || account.len == 0 || namespace_name.len >= CP_NAME_BYTES || account.len >= CP_NAME_BYTES) {
+	if (namespace_name.len == 0 || account.len == 0 || namespace_name.len >= CP_NAME_BYTES ||
+	    account.len >= CP_NAME_BYTES) {
 		fprintf(stderr, "mesh-controlplane: --make-token wants NAMESPACE/SERVICEACCOUNT\n");
 		return 2;
 	}
@@ -162,7 +166,8 @@ static int print_token(const struct settings *s)
 	if (key)
 		rc = cp_token_make(&token, key, &identity, (int64_t)time(NULL), s->token_ttl_s);
 	if (rc == 0)
-		printf("%.*s%s", (int)mesh_buf_len(&token), mesh_buf_slice(&token).data, isatty(STDOUT_FILENO) ? "\n" : "");
+		printf("%.*s%s", (int)mesh_buf_len(&token), mesh_buf_slice(&token).data,
+		       isatty(STDOUT_FILENO) ? "\n" : "");
 	else
 		fprintf(stderr, "mesh-controlplane: %s\n", why.text[0] ? why.text : "cannot make a token");
 	EVP_PKEY_free(key);

@@ -21,7 +21,7 @@
 #include "yaml_json.h"
 
 #define FILE_BYTES_MAX ((size_t)64 << 20)
-#define RESOURCES_MAX 200000
+#define RESOURCES_MAX  200000
 
 static const struct mesh_mem *const mem = &mesh_mem_default;
 
@@ -29,7 +29,7 @@ struct loader {
 	struct cp_catalog *catalog;
 	struct cp_scope *scope;
 	const char *path; /* of the file being read */
-	size_t index;     /* resources seen in it */
+	size_t index;	  /* resources seen in it */
 	struct why *why;
 };
 
@@ -103,7 +103,8 @@ static int add_resource(struct loader *l, const json_t *json)
 	mesh_buf_init(&bytes, mem, FILE_BYTES_MAX);
 	rc = resource ? mesh_json_decode_any(&bytes, json, 0, &type_url, &why) : MESH_ERROR_NOMEM;
 	if (rc < 0) {
-		mesh_why(l->why, rc, "%s: resource %zu: %s", l->path, l->index, why.text[0] ? why.text : "out of memory");
+		mesh_why(l->why, rc, "%s: resource %zu: %s", l->path, l->index,
+			 why.text[0] ? why.text : "out of memory");
 		goto done;
 	}
 	resource->type_url = mesh_arena_slice(arena, mesh_slice_of(type_url), &failed).data;
@@ -193,7 +194,8 @@ static bool is_resource_file(const char *name)
 }
 
 /* Calls `each` for what lies in a directory, by name; a directory that is not there holds nothing. */
-static int each_entry(struct loader *l, const char *dir, int (*each)(struct loader *l, const char *path, const char *name))
+static int each_entry(struct loader *l, const char *dir,
+		      int (*each)(struct loader *l, const char *path, const char *name))
 {
 	struct dirent **entries;
 	int count = scandir(dir, &entries, is_visible, alphasort);

@@ -3,9 +3,9 @@
  * The xDS resources of a directory, and what of them one node gets.
  *
  *   DIR/<file>, DIR/common/<file>    for every node
- *   DIR/nodes/<scope>/<file>         for the nodes whose scope it is: the value of the label `app`, the pod's name, or the
- *                                    whole node id. A later one of these three, and any of them over the common ones,
- *                                    replaces a resource of the same type and name.
+ *   DIR/nodes/<scope>/<file>         for the nodes whose scope it is: the value of the label `app`, the pod's name, or
+ *                                    the whole node id. A later one of these three, and any of them over the common
+ *                                    ones, replaces a resource of the same type and name.
  *
  * A file (.json, .yaml, .yml) holds one resource with "@type", an array of them, or an object with "resources" as in a
  * recorded DiscoveryResponse; YAML may hold several documents. Names that begin with a dot are passed over.

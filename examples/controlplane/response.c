@@ -57,7 +57,7 @@ static int collect(struct batch *batch, struct cp_session *session, struct cp_su
 			batch->items[batch->count++] = first[i];
 	}
 	/* The state of the world cannot say that a resource asked for by name is gone. */
-	MESH_MAP_EACH (slot, &subscription->entries) {
+	MESH_MAP_EACH(slot, &subscription->entries) {
 		struct cp_entry *entry = slot->value;
 		bool relevant = (subscription->wildcard || entry->wanted) && (all || session->delta);
 
@@ -118,7 +118,8 @@ static Google__Protobuf__Any *make_any(struct arena *arena, const struct cp_reso
 static int pack_whole(struct batch *batch, const struct cp_session *session, struct cp_subscription *subscription,
 		      struct buf *out)
 {
-	Envoy__Service__Discovery__V3__DiscoveryResponse response = ENVOY__SERVICE__DISCOVERY__V3__DISCOVERY_RESPONSE__INIT;
+	Envoy__Service__Discovery__V3__DiscoveryResponse response =
+		ENVOY__SERVICE__DISCOVERY__V3__DISCOVERY_RESPONSE__INIT;
 
 	response.resources = mesh_arena_array(&batch->arena, batch->count + 1, sizeof(*response.resources));
 	if (!response.resources)
@@ -178,11 +179,14 @@ static int respond(struct cp_session *session, struct cp_subscription *subscript
 	rc = collect(&batch, session, subscription, all);
 	if (rc < 0 || !(batch.changed || subscription->respond))
 		goto done;
-	snprintf(subscription->nonce, sizeof(subscription->nonce), "%u-%" PRIu64, session->number, ++session->responses);
-	rc = session->delta ? pack_delta(&batch, session, subscription, out) : pack_whole(&batch, session, subscription, out);
+	snprintf(subscription->nonce, sizeof(subscription->nonce), "%u-%" PRIu64, session->number,
+		 ++session->responses);
+	rc = session->delta ? pack_delta(&batch, session, subscription, out)
+			    : pack_whole(&batch, session, subscription, out);
 	if (rc == 0)
-		fprintf(stderr, "stream %u %s: sends %zu, %zu gone, of %s nonce=%s\n", session->number, session->node_id,
-			batch.count, batch.removed_count, cp_type_name(subscription->type_url), subscription->nonce);
+		fprintf(stderr, "stream %u %s: sends %zu, %zu gone, of %s nonce=%s\n", session->number,
+			session->node_id, batch.count, batch.removed_count, cp_type_name(subscription->type_url),
+			subscription->nonce);
 	if (rc == 0)
 		rc = remember(&batch, subscription);
 	if (rc == 0)

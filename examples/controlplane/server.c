@@ -16,9 +16,9 @@
 #include "services.h"
 #include "token.h"
 
-#define ADS "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
+#define ADS		     "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 #define PING_INTERVAL_MIN_MS 5000
-#define STOP_STEPS_MAX 100
+#define STOP_STEPS_MAX	     100
 
 static const struct mesh_mem *const mem = &mesh_mem_default;
 
@@ -93,7 +93,8 @@ static bool by_token(const grpc_metadata_array *metadata, const struct cp_server
 		if (!mesh_slice_equal(slice_of(&metadata->metadata[i].key), MESH_SLICE("authorization")) ||
 		    !mesh_slice_prefix_fold(value, MESH_SLICE(scheme)))
 			continue;
-		value = mesh_slice_trim(mesh_slice_make(value.data + sizeof(scheme) - 1, value.len - sizeof(scheme) + 1));
+		value = mesh_slice_trim(
+			mesh_slice_make(value.data + sizeof(scheme) - 1, value.len - sizeof(scheme) + 1));
 		return cp_token_check(server->token_key, value, (int64_t)time(NULL), identity, why) == 0;
 	}
 	mesh_why(why, MESH_ERROR_CONTROL_AUTH, "neither a bearer token nor a client certificate");
@@ -202,8 +203,8 @@ static int add_tls_port(struct cp_server *server, const struct cp_options *optio
 	}
 	if (rc == 0 && pair.private_key && pair.cert_chain && root)
 		rc = add_port(server, options->address, options->tls_port,
-			      grpc_ssl_server_credentials_create_ex(root, &pair, 1,
-								    GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY, NULL),
+			      grpc_ssl_server_credentials_create_ex(
+				      root, &pair, 1, GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY, NULL),
 			      why);
 	else if (rc == 0)
 		rc = mesh_why(why, MESH_ERROR_NOMEM, "out of memory");
@@ -275,7 +276,8 @@ void cp_server_set_catalog(struct cp_server *server, struct cp_catalog *catalog)
 	struct cp_catalog old = server->catalog;
 
 	server->catalog = *catalog;
-	snprintf(server->version, sizeof(server->version), "%" PRId64 "/%" PRIu64, (int64_t)time(NULL), ++server->generation);
+	snprintf(server->version, sizeof(server->version), "%" PRId64 "/%" PRIu64, (int64_t)time(NULL),
+		 ++server->generation);
 	cp_ads_push(server);
 	cp_catalog_free(&old);
 }

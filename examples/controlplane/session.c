@@ -15,8 +15,8 @@
 #include "xds/type_registry.h"
 
 #define REQUEST_ARENA_BYTES_MAX ((size_t)64 << 20)
-#define SUBSCRIPTIONS_MAX 32
-#define ENTRIES_MAX 200000
+#define SUBSCRIPTIONS_MAX	32
+#define ENTRIES_MAX		200000
 
 static const struct mesh_mem *const mem = &mesh_mem_default;
 
@@ -27,7 +27,7 @@ static const char *const push_order[] = {
 	"type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
 	"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
 };
-#define RANKS (sizeof(push_order) / sizeof(push_order[0]))
+#define RANKS	    (sizeof(push_order) / sizeof(push_order[0]))
 #define HEALTH_TYPE "type.googleapis.com/istio.v1.HealthInformation" /* goes from client to server only */
 
 static unsigned rank_of(const char *type_url)
@@ -65,7 +65,7 @@ struct cp_entry *cp_subscription_entry(struct cp_subscription *subscription, str
 
 static struct cp_entry *unused_entry(struct map *entries)
 {
-	MESH_MAP_EACH (slot, entries) {
+	MESH_MAP_EACH(slot, entries) {
 		struct cp_entry *entry = slot->value;
 
 		if (!entry->wanted && !entry->sent && !entry->asked)
@@ -118,7 +118,7 @@ static struct cp_subscription *add_subscription(struct cp_session *session, cons
 
 static void free_subscription(struct cp_subscription *subscription)
 {
-	MESH_MAP_EACH (slot, &subscription->entries)
+	MESH_MAP_EACH(slot, &subscription->entries)
 		mesh_mem_free(mem, slot->value);
 	mesh_map_free(&subscription->entries);
 	mesh_mem_free(mem, subscription->type_url);
@@ -217,8 +217,8 @@ static int classify(struct cp_session *session, struct cp_subscription **subscri
 		return -1;
 	}
 	if (error)
-		fprintf(stderr, "stream %u %s: NACK %s nonce=%s code=%d: %s\n", session->number, session->node_id, type, nonce,
-			error->code, error->message);
+		fprintf(stderr, "stream %u %s: NACK %s nonce=%s code=%d: %s\n", session->number, session->node_id, type,
+			nonce, error->code, error->message);
 	else
 		fprintf(stderr, "stream %u %s: ACK %s nonce=%s\n", session->number, session->node_id, type, nonce);
 	return 0;
@@ -248,7 +248,7 @@ static int set_names(struct cp_subscription *subscription, char **names, size_t 
 	bool before = subscription->wildcard;
 
 	subscription->wildcard = count == 0 && !subscription->named && !is_by_name(subscription->rank);
-	MESH_MAP_EACH (slot, &subscription->entries)
+	MESH_MAP_EACH(slot, &subscription->entries)
 		((struct cp_entry *)slot->value)->listed = false;
 	for (size_t i = 0; i < count; i++) {
 		struct cp_entry *entry = mesh_map_get(&subscription->entries, mesh_slice_of(names[i]));
@@ -260,7 +260,7 @@ static int set_names(struct cp_subscription *subscription, char **names, size_t 
 		if (entry)
 			entry->listed = true;
 	}
-	MESH_MAP_EACH (slot, &subscription->entries) {
+	MESH_MAP_EACH(slot, &subscription->entries) {
 		struct cp_entry *entry = slot->value;
 
 		entry->wanted = entry->listed;
@@ -311,7 +311,7 @@ static void unsubscribe(struct cp_subscription *subscription, const char *name)
 
 	if (strcmp(name, "*") == 0) {
 		subscription->wildcard = false;
-		MESH_MAP_EACH (slot, &subscription->entries)
+		MESH_MAP_EACH(slot, &subscription->entries)
 			((struct cp_entry *)slot->value)->sent &= ((struct cp_entry *)slot->value)->wanted;
 	} else if (entry) {
 		entry->wanted = entry->asked = false;

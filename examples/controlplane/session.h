@@ -66,7 +66,8 @@ static inline const char *cp_type_name(const char *type_url)
 
 /* ---- between session.c and response.c ---- */
 
-struct cp_entry *cp_subscription_entry(struct cp_subscription *subscription, struct mesh_slice name); /* made if need be */
+/* Made if need be; NULL when out of memory or too many. */
+struct cp_entry *cp_subscription_entry(struct cp_subscription *subscription, struct mesh_slice name);
 void cp_subscription_prune(struct cp_subscription *subscription); /* forgets entries neither wanted nor sent */
 
 #endif

@@ -13,9 +13,9 @@
 
 #include "base/text.h"
 
-#define ISSUER "mesh-controlplane"
-#define AUDIENCE "istio-ca"
-#define SUBJECT_PREFIX "system:serviceaccount:"
+#define ISSUER		"mesh-controlplane"
+#define AUDIENCE	"istio-ca"
+#define SUBJECT_PREFIX	"system:serviceaccount:"
 #define SIGNATURE_BYTES 64 /* r and s of P-256 */
 #define TOKEN_BYTES_MAX 8192
 
@@ -104,7 +104,8 @@ int cp_token_make(struct buf *out, EVP_PKEY *key, const struct cp_identity *iden
 		rc = mesh_buf_append(out, MESH_SLICE("."));
 	if (rc == 0)
 		rc = append_url64(out, mesh_buf_slice(&claims));
-	if (rc == 0 && !sign(key, mesh_slice_make(mesh_buf_slice(out).data + start, mesh_buf_len(out) - start), signature))
+	if (rc == 0 &&
+	    !sign(key, mesh_slice_make(mesh_buf_slice(out).data + start, mesh_buf_len(out) - start), signature))
 		rc = MESH_ERROR_SYSTEM;
 	if (rc == 0)
 		rc = mesh_buf_append(out, MESH_SLICE("."));
@@ -189,7 +190,8 @@ int cp_token_check(EVP_PKEY *key, struct mesh_slice token, int64_t now_s, struct
 	head = mesh_slice_cut(&body, '.');
 	header = decode_part(head);
 	claims = decode_part(body);
-	if (mesh_text_base64_decode(&signature, mesh_slice_make(token.data + last + 1, token.len - (size_t)last - 1)) < 0)
+	if (mesh_text_base64_decode(&signature, mesh_slice_make(token.data + last + 1, token.len - (size_t)last - 1)) <
+	    0)
 		goto done;
 	alg = json_string_value(json_object_get(header, "alg"));
 	if (!json_is_object(claims) || !alg)

@@ -14,6 +14,7 @@
 /* Appends a token for `identity` that ends `ttl_s` seconds after `now_s` (Unix time). */
 int cp_token_make(struct buf *out, EVP_PKEY *key, const struct cp_identity *identity, int64_t now_s, int64_t ttl_s);
 /* MESH_ERROR_CONTROL_AUTH with the reason in `why`. */
-int cp_token_check(EVP_PKEY *key, struct mesh_slice token, int64_t now_s, struct cp_identity *identity, struct why *why);
+int cp_token_check(EVP_PKEY *key, struct mesh_slice token, int64_t now_s, struct cp_identity *identity,
+		   struct why *why);
 
 #endif

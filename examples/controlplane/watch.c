@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decides whether the resource directory is worth reading again. Refuses to know what is in the files: any finished write
- * and any change of names counts.
+ * Decides whether the resource directory is worth reading again. Refuses to know what is in the files: any finished
+ * write and any change of names counts.
  */
 #include "watch.h"
 

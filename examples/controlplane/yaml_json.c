@@ -11,7 +11,7 @@
 #include <yaml.h>
 
 #define NESTING_MAX 100
-#define NODES_MAX 1000000 /* after the expansion of aliases */
+#define NODES_MAX   1000000 /* after the expansion of aliases */
 
 struct converter {
 	yaml_document_t *document;

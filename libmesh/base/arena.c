@@ -5,6 +5,23 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ARENA_POISON
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define ARENA_POISON
+#endif
+
+/* So that the sanitizer sees use after a reset, which is otherwise quiet. */
+#ifdef ARENA_POISON
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
+#endif
+
 struct arena_block {
 	struct arena_block *next;
 	size_t room;
@@ -27,6 +44,7 @@ static void free_from(struct arena *arena, struct arena_block *block)
 		struct arena_block *next = block->next;
 
 		arena->total -= block->room;
+		ASAN_UNPOISON_MEMORY_REGION(block->data, block->room);
 		mesh_mem_free(arena->mem, block);
 		block = next;
 	}
@@ -41,6 +59,7 @@ void mesh_arena_reset(struct arena *arena)
 	arena->last = arena->first;
 	arena->next = arena->first->data;
 	arena->end = arena->next + arena->first->room;
+	ASAN_POISON_MEMORY_REGION(arena->next, arena->first->room);
 }
 
 void mesh_arena_free(struct arena *arena)
@@ -75,20 +94,23 @@ static bool grow(struct arena *arena, size_t bytes)
 	arena->next = block->data;
 	arena->end = block->data + room;
 	arena->total += room;
+	ASAN_POISON_MEMORY_REGION(block->data, room);
 	return true;
 }
 
 void *mesh_arena_alloc(struct arena *arena, size_t bytes)
 {
+	size_t rounded;
 	void *memory;
 
 	if (bytes > SIZE_MAX / 2)
 		return NULL;
-	bytes = bytes ? (bytes + 15) & ~(size_t)15 : 16;
-	if ((size_t)(arena->end - arena->next) < bytes && !grow(arena, bytes))
+	rounded = bytes ? (bytes + 15) & ~(size_t)15 : 16;
+	if ((size_t)(arena->end - arena->next) < rounded && !grow(arena, rounded))
 		return NULL;
 	memory = arena->next;
-	arena->next += bytes;
+	arena->next += rounded;
+	ASAN_UNPOISON_MEMORY_REGION(memory, bytes);
 	return memory;
 }
 

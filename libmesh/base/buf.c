@@ -33,31 +33,34 @@ void mesh_buf_shrink(struct buf *buf)
 		mesh_buf_free(buf);
 }
 
+static void move_to_front(struct buf *buf)
+{
+	size_t len = mesh_buf_len(buf);
+
+	if (!buf->start)
+		return;
+	memmove(buf->data, buf->data + buf->start, len);
+	buf->start = 0;
+	buf->end = len;
+}
+
+/* Moving is worth it when at least as much was consumed as is left; else a nearly full queue would move at every append. */
 static int make_room(struct buf *buf, size_t bytes)
 {
 	size_t len = mesh_buf_len(buf), need, room;
 	char *data;
 
-	if (__builtin_add_overflow(len, bytes, &need) || (buf->limit && need > buf->limit))
+	if (__builtin_add_overflow(len, bytes, &need) || (buf->limit && need > buf->limit) || need > SIZE_MAX / 4)
 		return MESH_ERROR_TOO_LARGE;
-	if (buf->room - buf->end >= bytes)
+	if (buf->data && buf->room - buf->end >= bytes)
 		return 0;
-	if (buf->start && need <= buf->room && (buf->start >= len || need <= buf->room / 2)) {
-		memmove(buf->data, buf->data + buf->start, len);
-		buf->start = 0;
-		buf->end = len;
+	if (buf->data && need <= buf->room && buf->start >= len) {
+		move_to_front(buf);
 		return 0;
 	}
-	for (room = buf->room ? buf->room : 256; room < need; room *= 2)
-		if (room > SIZE_MAX / 2)
-			return MESH_ERROR_TOO_LARGE;
-	if (buf->start) {
-		memmove(buf->data, buf->data + buf->start, len);
-		buf->start = 0;
-		buf->end = len;
-		if (buf->room >= need)
-			return 0;
-	}
+	for (room = buf->room ? buf->room * 2 : 256; room < need;)
+		room *= 2;
+	move_to_front(buf);
 	data = mesh_mem_resize(buf->mem, buf->data, room);
 	if (!data)
 		return MESH_ERROR_NOMEM;
@@ -82,15 +85,18 @@ int mesh_buf_append(struct buf *buf, struct mesh_slice bytes)
 
 int mesh_buf_printf(struct buf *buf, const char *format, ...)
 {
+	size_t limit = buf->limit;
 	va_list args;
 	int len, rc;
 
 	va_start(args, format);
-	len = vsnprintf(NULL, 0, format, args);
+	len = vsnprintf(buf->data ? buf->data + buf->end : NULL, buf->room - buf->end, format, args);
 	va_end(args);
 	if (len < 0)
 		return MESH_ERROR_INVALID;
+	buf->limit = limit && limit < SIZE_MAX ? limit + 1 : 0; /* for the NUL, which is not kept */
 	rc = make_room(buf, (size_t)len + 1);
+	buf->limit = limit;
 	if (rc)
 		return rc;
 	va_start(args, format);

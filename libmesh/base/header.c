@@ -23,12 +23,17 @@ static int grow(struct headers *headers, struct arena *arena)
 	return 0;
 }
 
+static struct mesh_slice present(struct mesh_slice value)
+{
+	return value.data ? value : MESH_SLICE("");
+}
+
 int mesh_headers_add(struct headers *headers, struct arena *arena, struct mesh_slice name, struct mesh_slice value)
 {
 	if (headers->count == headers->room && grow(headers, arena))
 		return MESH_ERROR_NOMEM;
 	headers->items[headers->count].name = name;
-	headers->items[headers->count++].value = value;
+	headers->items[headers->count++].value = present(value);
 	return 0;
 }
 
@@ -38,14 +43,25 @@ int mesh_headers_add_copy(struct headers *headers, struct arena *arena, struct m
 	struct mesh_slice own_name = mesh_arena_slice(arena, name, &failed);
 	struct mesh_slice own_value = mesh_arena_slice(arena, value, &failed);
 
-	if (!own_value.data) /* an empty value is a value */
-		own_value = MESH_SLICE("");
 	return failed ? MESH_ERROR_NOMEM : mesh_headers_add(headers, arena, own_name, own_value);
 }
 
 static bool named(const struct mesh_header *header, struct mesh_slice name)
 {
 	return header->name.len == name.len && mesh_slice_equal_fold(header->name, name);
+}
+
+/* Drops what has that name at `at` and behind it. */
+static size_t drop_from(struct headers *headers, size_t at, struct mesh_slice name)
+{
+	size_t kept = at, dropped;
+
+	for (; at < headers->count; at++)
+		if (!named(&headers->items[at], name))
+			headers->items[kept++] = headers->items[at];
+	dropped = headers->count - kept;
+	headers->count = kept;
+	return dropped;
 }
 
 int mesh_headers_set(struct headers *headers, struct arena *arena, struct mesh_slice name, struct mesh_slice value)
@@ -56,26 +72,14 @@ int mesh_headers_set(struct headers *headers, struct arena *arena, struct mesh_s
 		at++;
 	if (at == headers->count)
 		return mesh_headers_add(headers, arena, name, value);
-	headers->items[at].value = value;
-	for (size_t i = headers->count - 1; i > at; i--)
-		if (named(&headers->items[i], name)) {
-			memmove(&headers->items[i], &headers->items[i + 1],
-				(headers->count - i - 1) * sizeof(*headers->items));
-			headers->count--;
-		}
+	headers->items[at++].value = present(value);
+	drop_from(headers, at, name);
 	return 0;
 }
 
 size_t mesh_headers_remove(struct headers *headers, struct mesh_slice name)
 {
-	size_t kept = 0, removed;
-
-	for (size_t i = 0; i < headers->count; i++)
-		if (!named(&headers->items[i], name))
-			headers->items[kept++] = headers->items[i];
-	removed = headers->count - kept;
-	headers->count = kept;
-	return removed;
+	return drop_from(headers, 0, name);
 }
 
 struct mesh_slice mesh_headers_get(const struct headers *headers, struct mesh_slice name)

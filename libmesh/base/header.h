@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A list of header fields in order. Names and values are borrowed slices (usually into an arena or a read buffer).
- * The first MESH_HEADERS_INLINE fields need no memory of their own.
+ * A list of header fields in order. Names and values are borrowed slices (usually into an arena or a read buffer); the
+ * array of fields is the arena's. An absent value is kept as an empty one: absent from mesh_headers_get means no such field.
  */
 #ifndef MESH_BASE_HEADER_H
 #define MESH_BASE_HEADER_H
@@ -15,14 +15,15 @@ struct headers {
 	size_t room;
 };
 
-void mesh_headers_clear(struct headers *headers);
+void mesh_headers_clear(struct headers *headers); /* forgets all; also how a list begins */
 int mesh_headers_add(struct headers *headers, struct arena *arena, struct mesh_slice name, struct mesh_slice value); /* NOMEM; borrows the slices */
 int mesh_headers_add_copy(struct headers *headers, struct arena *arena, struct mesh_slice name, struct mesh_slice value);
 int mesh_headers_set(struct headers *headers, struct arena *arena, struct mesh_slice name, struct mesh_slice value); /* replaces all of that name */
 size_t mesh_headers_remove(struct headers *headers, struct mesh_slice name); /* how many went */
 struct mesh_slice mesh_headers_get(const struct headers *headers, struct mesh_slice name); /* first; absent (data NULL) when none */
 size_t mesh_headers_count(const struct headers *headers, struct mesh_slice name);
-/* All values of a name joined with "," as Envoy's matchers see them; the slice itself when there is one. *failed on no memory. */
+/* All values of a name joined with "," as Envoy's matchers see them; the slice itself when there is one. Sets *failed when
+ * there is no memory; never clears it. */
 struct mesh_slice mesh_headers_joined(const struct headers *headers, struct arena *arena, struct mesh_slice name, bool *failed);
 bool mesh_header_name_valid(struct mesh_slice name);   /* RFC 9110 token */
 bool mesh_header_value_valid(struct mesh_slice value); /* no NUL, CR, LF, no other control but tab; no space at the ends */

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Binary min-heap of items ordered by a 64-bit key, for timers. Items know their place, so removal is O(log n). */
+/*
+ * Binary min-heap of items ordered by a 64-bit key, for timers. Items know their place, so removal is O(log n). Of equal
+ * keys any may come first.
+ */
 #ifndef MESH_BASE_HEAP_H
 #define MESH_BASE_HEAP_H
 

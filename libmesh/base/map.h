@@ -26,6 +26,7 @@ void *mesh_map_get_hashed(const struct map *map, struct mesh_slice key, uint32_t
 int mesh_map_put(struct map *map, struct mesh_slice key, void *value, void **previous); /* value != NULL; MESH_ERROR_NOMEM */
 void *mesh_map_remove(struct map *map, struct mesh_slice key); /* the value taken out, NULL when absent */
 
+/* Put or remove nothing inside the loop: removal moves slots. */
 #define MESH_MAP_EACH(slot, map) \
 	for (struct map_slot *slot = (map)->slots; slot && slot < (map)->slots + (map)->room; slot++) \
 		if (slot->value)

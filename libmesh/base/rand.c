@@ -45,16 +45,15 @@ uint64_t mesh_rand_next(struct rand *rand)
 
 uint64_t mesh_rand_below(struct rand *rand, uint64_t bound)
 {
-	uint64_t threshold;
+	unsigned __int128 product = (unsigned __int128)mesh_rand_next(rand) * bound;
 
-	if (!bound)
-		return 0;
-	/* Lemire: the high half of a product, refusing the few values that would favour some results */
-	threshold = (0 - bound) % bound;
-	for (;;) {
-		unsigned __int128 product = (unsigned __int128)mesh_rand_next(rand) * bound;
+	/* Lemire: the high half of a product, refusing the few values that would favour some results; the division that
+	 * tells which is needed almost never */
+	if ((uint64_t)product < bound) {
+		uint64_t threshold = (0 - bound) % bound;
 
-		if ((uint64_t)product >= threshold)
-			return (uint64_t)(product >> 64);
+		while ((uint64_t)product < threshold)
+			product = (unsigned __int128)mesh_rand_next(rand) * bound;
 	}
+	return (uint64_t)(product >> 64);
 }

@@ -7,10 +7,26 @@
 
 bool mesh_slice_equal_fold(struct mesh_slice a, struct mesh_slice b)
 {
+	size_t i = 0;
+
 	if (a.len != b.len)
 		return false;
-	for (size_t i = 0; i < a.len; i++)
-		if (a.data[i] != b.data[i] && mesh_char_lower(a.data[i]) != mesh_char_lower(b.data[i]))
+	/* nearly always the case is the same too: eight bytes at a time while that holds */
+	for (; a.len - i >= 8; i += 8) {
+		uint64_t x, y;
+
+		memcpy(&x, a.data + i, 8);
+		memcpy(&y, b.data + i, 8);
+		if (x == y)
+			continue;
+		if ((x ^ y) & ~0x2020202020202020u)
+			return false;
+		for (size_t j = i; j < i + 8; j++)
+			if (mesh_char_lower(a.data[j]) != mesh_char_lower(b.data[j]))
+				return false;
+	}
+	for (; i < a.len; i++)
+		if (mesh_char_lower(a.data[i]) != mesh_char_lower(b.data[i]))
 			return false;
 	return true;
 }
@@ -158,32 +174,41 @@ static uint64_t mix(uint64_t a, uint64_t b)
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static uint32_t hash_words(struct mesh_slice s, bool fold)
+static const uint64_t odd = 0x9e3779b97f4a7c15u;
+
+/* Up to eight bytes, the rest zero. The length is hashed too, so zeros at the end make a difference. */
+static uint64_t last_word(const char *data, size_t len)
 {
-	const uint64_t odd = 0x9e3779b97f4a7c15u;
-	uint64_t state = hash_key() ^ (s.len * odd);
-	size_t i = 0;
+	uint64_t word = 0;
 
-	while (i < s.len) {
-		uint64_t word = 0;
-		size_t n = s.len - i < 8 ? s.len - i : 8;
+	for (size_t i = 0; i < len; i++)
+		word |= (uint64_t)(uint8_t)data[i] << (8 * i);
+	return word;
+}
 
-		memcpy(&word, s.data + i, n);
-		if (fold) /* letters of either case meet: bit 5 set; other bytes may collide, equality decides */
-			word |= 0x2020202020202020u;
-		state = mix(state ^ word, odd ^ (state << 1));
-		i += n;
+static inline uint32_t hash_words(struct mesh_slice s, uint64_t fold)
+{
+	uint64_t state = hash_key() ^ (s.len * odd), word;
+	const char *at = s.data;
+	size_t left = s.len;
+
+	for (; left >= 8; at += 8, left -= 8) {
+		memcpy(&word, at, 8);
+		state = mix(state ^ (word | fold), odd ^ (state << 1));
 	}
+	if (left)
+		state = mix(state ^ (last_word(at, left) | fold), odd ^ (state << 1));
 	state = mix(state, 0xd6e8feb86659fd93u);
 	return (uint32_t)(state ^ (state >> 32));
 }
 
 uint32_t mesh_slice_hash(struct mesh_slice s)
 {
-	return hash_words(s, false);
+	return hash_words(s, 0);
 }
 
 uint32_t mesh_slice_hash_fold(struct mesh_slice s)
 {
-	return hash_words(s, true);
+	/* letters of either case meet with bit 5 set; other bytes may collide, equality decides */
+	return hash_words(s, 0x2020202020202020u);
 }

@@ -65,6 +65,7 @@ static struct node *leaf_of(const struct mesh_mem *mem, uint32_t hash, struct ta
 	return leaf;
 }
 
+/* A branch is never deeper than the hash has bits: names still together then have equal hashes and share a leaf. */
 static unsigned way(uint32_t hash, unsigned depth)
 {
 	return hash >> (depth * BITS) & (WAYS - 1);
@@ -169,8 +170,8 @@ static struct node *put(const struct mesh_mem *mem, struct node *node, unsigned 
 static bool cut(const struct mesh_mem *mem, struct node *node, unsigned depth, uint32_t hash, struct mesh_slice name,
 		struct node **result)
 {
-	unsigned w = way(hash, depth);
 	struct node *child;
+	unsigned w;
 	bool found;
 
 	*result = NULL;
@@ -180,6 +181,7 @@ static bool cut(const struct mesh_mem *mem, struct node *node, unsigned depth, u
 		*result = leaf_change(mem, node, name, NULL, &found);
 		return *result != NULL;
 	}
+	w = way(hash, depth);
 	if (!cut(mem, node->slots[slot_at(node, w)], depth + 1, hash, name, &child))
 		return false;
 	if (!child && node->count == 1)

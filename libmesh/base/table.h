@@ -2,7 +2,7 @@
 /*
  * Persistent map from names to shared objects: putting or removing makes a new table that shares all but a path of
  * nodes with the old one, so a push that changes one resource costs one resource. Tables are immutable and may be read
- * from any thread; a table holds a reference on every value (struct ref at its start).
+ * from any thread; a table holds a reference on every value (struct ref at its start). `mem` must outlive the table.
  */
 #ifndef MESH_BASE_TABLE_H
 #define MESH_BASE_TABLE_H

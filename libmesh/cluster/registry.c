@@ -128,7 +128,7 @@ void mesh_cluster_stats_add(struct cluster_shared *shared, struct cluster_stats 
 
 static void stats_sum(struct cluster_stats *to, const struct cluster_stats *from)
 {
-#define X(member, name) mesh_counter_add(&to->member, mesh_counter_read(&from->member));
+#define X(member, label) mesh_counter_add(&to->member, mesh_counter_read(&from->member));
 	MESH_CLUSTER_COUNTERS(X)
 #undef X
 }
@@ -157,9 +157,9 @@ static int write_cluster_stats(struct cluster_shared *shared, struct buf *out)
 	int rc = 0;
 
 	cluster_sum(shared, &total);
-#define X(member, name) \
+#define X(member, label) \
 	if (!rc) \
-		rc = mesh_buf_printf(out, "cluster.%.*s." name ": %llu\n", (int)shared->name.len, shared->name.data, \
+		rc = mesh_buf_printf(out, "cluster.%.*s." label ": %llu\n", (int)shared->name.len, shared->name.data, \
 				     (unsigned long long)mesh_counter_read(&total.member));
 	MESH_CLUSTER_COUNTERS(X)
 #undef X

@@ -54,7 +54,7 @@
 /* One worker's counters of one cluster: written by that worker alone. */
 struct cluster_stats {
 	struct link link; /* in cluster_shared.stats, under its lock */
-#define X(member, name) struct counter member;
+#define X(member, label) struct counter member;
 	MESH_CLUSTER_COUNTERS(X)
 #undef X
 };

@@ -19,6 +19,8 @@ struct outbound_port {
 	size_t bound_count;
 };
 
+struct listener_index; /* what `ports` points into; successive snapshots of the same listeners share it */
+
 struct snapshot {
 	struct ref ref;
 	const struct mesh_mem *mem;
@@ -28,6 +30,7 @@ struct snapshot {
 	struct table *clusters;   /* struct cluster_config */
 	struct table *endpoints;  /* struct endpoint_set */
 	struct table *secrets;    /* struct secret: "default" and "ROOTCA" among them once there */
+	struct listener_index *index;
 	struct outbound_port *ports; /* sorted by port */
 	size_t port_count;
 	const struct listener_config *virtual_inbound;  /* the INBOUND listener with use_original_dst semantics; NULL before */
@@ -52,6 +55,10 @@ static inline void mesh_snapshot_release(const struct snapshot *snapshot)
 int mesh_snapshot_new(const struct mesh_mem *mem, uint64_t version, struct table *listeners, struct table *routes,
 		      struct table *clusters, struct table *endpoints, struct table *secrets, bool complete,
 		      struct snapshot **snapshot);
+/* The same after `previous` (NULL: none): the indexes are shared when the listeners are the same table. */
+int mesh_snapshot_next(const struct mesh_mem *mem, const struct snapshot *previous, uint64_t version,
+		       struct table *listeners, struct table *routes, struct table *clusters, struct table *endpoints,
+		       struct table *secrets, bool complete, struct snapshot **snapshot);
 const struct cluster_config *mesh_snapshot_cluster(const struct snapshot *snapshot, struct mesh_slice name, uint32_t hash);
 const struct endpoint_set *mesh_snapshot_endpoints(const struct snapshot *snapshot, const struct cluster_config *cluster);
 const struct route_config *mesh_snapshot_routes(const struct snapshot *snapshot, const struct http_config *http);

@@ -77,7 +77,7 @@ struct mux_limits {
 	size_t head_bytes_max;   /* 60 KiB: request or response head, trailers */
 	size_t header_count_max; /* 100 */
 	size_t send_bytes_max;   /* bytes queued for sending before AGAIN: 64 KiB */
-	unsigned pipeline_max;   /* server: requests read ahead while one is answered: 16 */
+	bool http_10;            /* server: HTTP/1.0 requests are answered; else 426 as Envoy does */
 	uint64_t requests_max;   /* exchanges a connection may carry, 0: any number */
 };
 extern const struct mux_limits mesh_mux_limits_default;
@@ -96,6 +96,7 @@ struct mux_ops {
 	void (*flush)(struct mux *mux);                /* writes what is queued, as far as it goes */
 	unsigned (*wants)(const struct mux *mux);      /* LOOP_READ | LOOP_WRITE */
 	unsigned (*capacity)(const struct mux *mux);   /* client: exchanges that can be opened now */
+	bool (*receiving_head)(const struct mux *mux); /* server: a request has begun and is not whole: slow peers */
 	void (*drain)(struct mux *mux); /* no further exchange; closes when the present ones ended (Connection: close / GOAWAY) */
 	void (*destroy)(struct mux *mux); /* frees the mux, not the transport; exchanges still on it get no event */
 };
@@ -114,6 +115,77 @@ struct mux {
 	uint64_t read_bytes;   /* of the transport */
 	uint64_t written_bytes;
 };
+
+static inline int mesh_exchange_open(struct mux *mux, struct exchange *exchange)
+{
+	return mux->ops->open(mux, exchange);
+}
+
+static inline int mesh_exchange_send_head(struct exchange *exchange, const struct http_head *head, bool end)
+{
+	return exchange->mux->ops->send_head(exchange, head, end);
+}
+
+static inline int mesh_exchange_send_data(struct exchange *exchange, struct mesh_slice data, bool end)
+{
+	return exchange->mux->ops->send_data(exchange, data, end);
+}
+
+static inline int mesh_exchange_send_trailers(struct exchange *exchange, const struct headers *trailers)
+{
+	return exchange->mux->ops->send_trailers(exchange, trailers);
+}
+
+static inline int mesh_exchange_send_continue(struct exchange *exchange)
+{
+	return exchange->mux->ops->send_continue(exchange);
+}
+
+static inline void mesh_exchange_pause(struct exchange *exchange, bool paused)
+{
+	exchange->mux->ops->pause(exchange, paused);
+}
+
+static inline void mesh_exchange_reset(struct exchange *exchange, int error)
+{
+	exchange->mux->ops->reset(exchange, error);
+}
+
+static inline void mesh_mux_ready(struct mux *mux, unsigned what)
+{
+	mux->ops->ready(mux, what);
+}
+
+static inline void mesh_mux_flush(struct mux *mux)
+{
+	mux->ops->flush(mux);
+}
+
+static inline unsigned mesh_mux_wants(const struct mux *mux)
+{
+	return mux->ops->wants(mux);
+}
+
+static inline unsigned mesh_mux_capacity(const struct mux *mux)
+{
+	return mux->ops->capacity(mux);
+}
+
+static inline bool mesh_mux_receiving_head(const struct mux *mux)
+{
+	return mux->ops->receiving_head(mux);
+}
+
+static inline void mesh_mux_drain(struct mux *mux)
+{
+	mux->ops->drain(mux);
+}
+
+static inline void mesh_mux_free(struct mux *mux) /* NULL allowed */
+{
+	if (mux)
+		mux->ops->destroy(mux);
+}
 
 /* `head`: bytes already read from the transport's socket in plaintext while sniffing (copied). */
 int mesh_mux_http1_new(const struct mesh_mem *mem, struct transport *transport, bool server, const struct mux_owner *owner,

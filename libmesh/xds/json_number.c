@@ -33,7 +33,7 @@ bool mesh_json_integer_of(const json_t *json, struct json_integer *integer)
 	if (json_is_real(json)) {
 		double real = json_real_value(json);
 
-		if (real != floor(real) || fabs(real) > EXACT_MAX)
+		if (!(fabs(real) <= EXACT_MAX) || real != (double)(json_int_t)real)
 			return false;
 		value = (json_int_t)real;
 	} else if (json_is_integer(json)) {

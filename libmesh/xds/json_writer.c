@@ -54,8 +54,8 @@ bool mesh_json_writer_open(struct json_writer *w, const char *bracket)
 {
 	if (++w->nesting > MESH_JSON_NESTING) {
 		w->nesting--;
-		mesh_json_writer_fail(w, mesh_why(w->why, MESH_ERROR_TOO_LARGE, "nested more than %d deep",
-						  MESH_JSON_NESTING));
+		mesh_json_writer_fail(
+			w, mesh_why(w->why, MESH_ERROR_TOO_LARGE, "nested more than %d deep", MESH_JSON_NESTING));
 		return false;
 	}
 	mesh_json_writer_raw(w, mesh_slice_of(bracket));
@@ -111,7 +111,7 @@ void mesh_json_writer_number(struct json_writer *w, double number, bool single)
 		mesh_json_writer_text(w, mesh_slice_of(isnan(number) ? "NaN" : number > 0 ? "Infinity" : "-Infinity"));
 		return;
 	}
-	if (number == floor(number) && fabs(number) < 1e15) {
+	if (fabs(number) < 1e15 && number == (double)(int64_t)number) {
 		len = (size_t)snprintf(text, sizeof(text), "%" PRId64, (int64_t)number);
 		mesh_json_writer_raw(w, mesh_slice_make(text, len));
 		return;

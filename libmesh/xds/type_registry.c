@@ -23,11 +23,15 @@
 #include "envoy/extensions/filters/http/cors/v3/cors.pb-c.h"
 #include "envoy/extensions/filters/http/fault/v3/fault.pb-c.h"
 #include "envoy/extensions/filters/http/grpc_stats/v3/config.pb-c.h"
+#include "envoy/extensions/filters/http/grpc_web/v3/grpc_web.pb-c.h"
 #include "envoy/extensions/filters/http/jwt_authn/v3/config.pb-c.h"
 #include "envoy/extensions/filters/http/rbac/v3/rbac.pb-c.h"
 #include "envoy/extensions/filters/http/router/v3/router.pb-c.h"
+#include "envoy/extensions/filters/http/stateful_session/v3/stateful_session.pb-c.h"
 #include "envoy/extensions/filters/listener/http_inspector/v3/http_inspector.pb-c.h"
 #include "envoy/extensions/filters/listener/original_dst/v3/original_dst.pb-c.h"
+#include "envoy/extensions/filters/listener/original_src/v3/original_src.pb-c.h"
+#include "envoy/extensions/filters/listener/proxy_protocol/v3/proxy_protocol.pb-c.h"
 #include "envoy/extensions/filters/listener/tls_inspector/v3/tls_inspector.pb-c.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb-c.h"
 #include "envoy/extensions/filters/network/rbac/v3/rbac.pb-c.h"
@@ -39,8 +43,14 @@
 #include "envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/wrr_locality/v3/wrr_locality.pb-c.h"
+#include "envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver.pb-c.h"
+#include "envoy/extensions/network/dns_resolver/getaddrinfo/v3/getaddrinfo_dns_resolver.pb-c.h"
+#include "envoy/extensions/path/match/uri_template/v3/uri_template_match.pb-c.h"
+#include "envoy/extensions/path/rewrite/uri_template/v3/uri_template_rewrite.pb-c.h"
 #include "envoy/extensions/request_id/uuid/v3/uuid.pb-c.h"
+#include "envoy/extensions/retry/host/omit_canary_hosts/v3/omit_canary_hosts.pb-c.h"
 #include "envoy/extensions/retry/host/previous_hosts/v3/previous_hosts.pb-c.h"
+#include "envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config.pb-c.h"
 #include "envoy/extensions/stats/config.pb-c.h"
 #include "envoy/extensions/transport_sockets/internal_upstream/v3/internal_upstream.pb-c.h"
 #include "envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.pb-c.h"
@@ -75,13 +85,18 @@ static const ProtobufCMessageDescriptor *const types[] = {
 	&envoy__extensions__filters__http__cors__v3__cors_policy__descriptor,
 	&envoy__extensions__filters__http__fault__v3__httpfault__descriptor,
 	&envoy__extensions__filters__http__grpc_stats__v3__filter_config__descriptor,
+	&envoy__extensions__filters__http__grpc_web__v3__grpc_web__descriptor,
 	&envoy__extensions__filters__http__jwt_authn__v3__jwt_authentication__descriptor,
 	&envoy__extensions__filters__http__jwt_authn__v3__per_route_config__descriptor,
 	&envoy__extensions__filters__http__rbac__v3__rbac__descriptor,
 	&envoy__extensions__filters__http__rbac__v3__rbacper_route__descriptor,
 	&envoy__extensions__filters__http__router__v3__router__descriptor,
+	&envoy__extensions__filters__http__stateful_session__v3__stateful_session__descriptor,
+	&envoy__extensions__filters__http__stateful_session__v3__stateful_session_per_route__descriptor,
 	&envoy__extensions__filters__listener__http_inspector__v3__http_inspector__descriptor,
 	&envoy__extensions__filters__listener__original_dst__v3__original_dst__descriptor,
+	&envoy__extensions__filters__listener__original_src__v3__original_src__descriptor,
+	&envoy__extensions__filters__listener__proxy_protocol__v3__proxy_protocol__descriptor,
 	&envoy__extensions__filters__listener__tls_inspector__v3__tls_inspector__descriptor,
 	&envoy__extensions__filters__network__http_connection_manager__v3__http_connection_manager__descriptor,
 	&envoy__extensions__filters__network__rbac__v3__rbac__descriptor,
@@ -93,8 +108,14 @@ static const ProtobufCMessageDescriptor *const types[] = {
 	&envoy__extensions__load_balancing_policies__ring_hash__v3__ring_hash__descriptor,
 	&envoy__extensions__load_balancing_policies__round_robin__v3__round_robin__descriptor,
 	&envoy__extensions__load_balancing_policies__wrr_locality__v3__wrr_locality__descriptor,
+	&envoy__extensions__network__dns_resolver__cares__v3__cares_dns_resolver_config__descriptor,
+	&envoy__extensions__network__dns_resolver__getaddrinfo__v3__get_addr_info_dns_resolver_config__descriptor,
+	&envoy__extensions__path__match__uri_template__v3__uri_template_match_config__descriptor,
+	&envoy__extensions__path__rewrite__uri_template__v3__uri_template_rewrite_config__descriptor,
 	&envoy__extensions__request_id__uuid__v3__uuid_request_id_config__descriptor,
+	&envoy__extensions__retry__host__omit_canary_hosts__v3__omit_canary_hosts_predicate__descriptor,
 	&envoy__extensions__retry__host__previous_hosts__v3__previous_hosts_predicate__descriptor,
+	&envoy__extensions__retry__priority__previous_priorities__v3__previous_priorities_config__descriptor,
 	&envoy__extensions__transport_sockets__internal_upstream__v3__internal_upstream_transport__descriptor,
 	&envoy__extensions__transport_sockets__raw_buffer__v3__raw_buffer__descriptor,
 	&envoy__extensions__transport_sockets__tls__v3__downstream_tls_context__descriptor,

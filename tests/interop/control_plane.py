@@ -14,7 +14,7 @@ import yaml
 import ca
 import netns
 from kube import Kube, KubeError
-from pod import ISTIOD_HOST
+from pod import ISTIOD_HOST, NODE
 from process import LabError, Process, wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -130,12 +130,14 @@ class ControlPlane:
             return False
 
     def _create_kinds(self):
-        """Istio's custom kinds, and the namespace that istiod lives in."""
+        """Istio's custom kinds, the namespace that istiod lives in, and the node that all pods are on."""
         with open(peer_paths()["CRDS"], encoding="utf-8") as file:
             crds = [crd for crd in yaml.load_all(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if crd]
         for crd in crds:
             self.kube.apply(crd)
         self.kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "istio-system"}})
+        self.kube.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {
+            "topology.kubernetes.io/region": "region1", "topology.kubernetes.io/zone": "zone1"}}})
         self._await("kube-apiserver", lambda: all(self._served(crd) for crd in crds), 30)
 
     def _served(self, crd):

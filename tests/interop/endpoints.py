@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Kubernetes' endpoint controller computes: from a Service and the pods there are, its EndpointSlice."""
 
+from pod import NODE
+
 
 def selects(service, pod):
     selector = service["spec"].get("selector") or {}
@@ -24,7 +26,7 @@ def endpoint_slice(service, pods):
 
 def _endpoint(pod):
     ready, terminating = pod.record["ready"], pod.record["terminating"]
-    return {"addresses": [pod.address], "nodeName": "node-1",
+    return {"addresses": [pod.address], "nodeName": NODE,
             "conditions": {"ready": ready and not terminating, "serving": ready, "terminating": terminating},
             "targetRef": {"kind": "Pod", "name": pod.name, "namespace": pod.namespace, "uid": pod.record["uid"]}}
 

@@ -148,7 +148,7 @@ class Load:
         # Standard output is a terminal, so that results come line by line and not by the buffer.
         terminal, output = pty.openpty()
         tty.setraw(output)
-        with open(self._errors, "ab") as errors:
+        with open(self._errors, "wb") as errors:
             self._process = subprocess.Popen(self.pod.command(self.argv), env=self.pod.environment(self.env),
                                              stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
                                              start_new_session=True)
@@ -156,7 +156,7 @@ class Load:
         self._reader = threading.Thread(target=self._read, args=(terminal,), daemon=True)
         self._reader.start()
         try:
-            self.wait(lambda results: len(results) > 20, "the load to begin", JOIN_SECONDS)
+            self.wait(lambda results: len(results) > 20, "the load began", JOIN_SECONDS)
         except BaseException:
             self._end()
             raise
@@ -212,7 +212,7 @@ class Load:
 
         def check():
             if self._process.poll() is not None:
-                raise AssertionError(f"mesh-call ended with {self._process.returncode}, waiting for {what}:\n{self._log()}")
+                raise AssertionError(f"mesh-call ended with {self._process.returncode} before {what}:\n{self._log()}")
             return condition(self.results[start:])
         return eventually(check, what, seconds)
 
@@ -235,7 +235,7 @@ def last(results, count, condition):
 
 
 class MeshTest(unittest.TestCase):
-    """A case in the shared lab (see cases.py): pods client, stranger, outside; echo-v1 and echo-v2 behind Service echo."""
+    """A case in the lab that all share, see cases.py: client, stranger, outside, and echo-v1 and echo-v2 as `echo`."""
 
     lab = None
     # Every case begins without policies; one that only looks need not pay for that.

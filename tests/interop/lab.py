@@ -33,7 +33,7 @@ import netns
 from control_plane import ControlPlane
 from endpoints import endpoint_slice
 from kube import KubeError
-from pod import ISTIOD_HOST, Pod
+from pod import ISTIOD_HOST, NODE, Pod
 from process import LabError, wait_until
 
 FIRST_POD = 10  # pods are 10.244.0.10 and up
@@ -111,11 +111,12 @@ class Lab:
         self.control.down()
         (self.directory / "state.json").unlink(missing_ok=True)
 
-    def print_logs(self, lines=15):
-        """The last lines of every log, for whoever reads a failed run."""
+    def print_logs(self, since=0.0, without=(), lines=15):
+        """The last lines of the logs, for whoever reads a failed run; only of those written to `since` then."""
         for log in sorted(self.logs.glob("*.log")):
-            text = log.read_text(errors="replace").splitlines()[-lines:]
-            print(f"--- {log}", *text, sep="\n    ", file=sys.stderr)
+            if log.stem not in without and log.stat().st_size and log.stat().st_mtime >= since:
+                text = log.read_text(errors="replace").splitlines()[-lines:]
+                print(f"--- {log}", *text, sep="\n    ", file=sys.stderr)
 
     def _save(self):
         state = {"control": self.control.namespace, "next_address": self._next_address,
@@ -185,7 +186,7 @@ class Lab:
         meta, spec = manifest["metadata"], manifest["spec"]
         meta.setdefault("namespace", "default")
         spec.setdefault("serviceAccountName", "default")
-        spec.setdefault("nodeName", "node-1")
+        spec.setdefault("nodeName", NODE)
         self.kube.apply({"apiVersion": "v1", "kind": "ServiceAccount",
                          "metadata": {"name": spec["serviceAccountName"], "namespace": meta["namespace"]}})
         stored = self.kube.apply(manifest)
@@ -204,7 +205,8 @@ class Lab:
             "name": meta["name"], "namespace": meta["namespace"], "uid": uid, "labels": meta.get("labels", {}),
             "service_account": manifest["spec"]["serviceAccountName"],
             "address": f"10.244.0.{self._next_address}", "netns": f"{self.control.namespace}-{meta['name']}",
-            "ports": [(port.get("name", ""), port["containerPort"]) for c in containers for port in c.get("ports", [])],
+            "ports": [(port.get("name", ""), port["containerPort"])
+                      for container in containers for port in container.get("ports", [])],
             "ready": not any("readinessProbe" in container for container in containers), "terminating": False,
         }, self.directory)
         self.pods[pod.name] = pod
@@ -220,7 +222,8 @@ class Lab:
         answer = self.kube.request("POST", path, {
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
             "spec": {"audiences": ["istio-ca"], "expirationSeconds": 43200,
-                     "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": pod.name, "uid": pod.record["uid"]}}})
+                     "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": pod.name,
+                                        "uid": pod.record["uid"]}}})
         pod.write_token(answer["status"]["token"])
         pod.write_root(wait_until(lambda: self.control.root_certificate(pod.namespace), 30,
                                   "istio-ca-root-cert in namespace " + pod.namespace))

@@ -11,6 +11,7 @@ import netns
 from process import Process
 
 ISTIOD_HOST = "istiod.istio-system.svc"
+NODE = "node-1"
 # What a process may inherit of the environment that the tests run in: where to find things, and sanitizer settings.
 INHERITED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LSAN_OPTIONS")
 
@@ -77,7 +78,7 @@ class Pod:
             "TRUST_DOMAIN": "cluster.local",
             "PROXY_CONFIG": json.dumps({"discoveryAddress": ISTIOD_HOST + ":15012"}),
             "ISTIO_META_CLUSTER_ID": "Kubernetes",
-            "ISTIO_META_NODE_NAME": "node-1",
+            "ISTIO_META_NODE_NAME": NODE,
             "ISTIO_META_INTERCEPTION_MODE": "REDIRECT",
             "ISTIO_META_POD_PORTS": json.dumps(ports),
             "ISTIO_META_APP_CONTAINERS": "app",

@@ -6,8 +6,8 @@ import pathlib
 import tempfile
 
 import ca
-from harness import JOIN_SECONDS, MeshTest, call, call_that_cannot_join, curl, echo_of, eventually, pod_manifest, program
-from harness import service_manifest
+from harness import JOIN_SECONDS, MeshTest, call, call_that_cannot_join, curl, echo_of, eventually
+from harness import pod_manifest, program, service_manifest
 from pod import ISTIOD_HOST
 
 

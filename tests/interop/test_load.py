@@ -17,6 +17,10 @@ def client_certificate(result):
     return found.group(1) if found else None
 
 
+def not_third(result):
+    return names([result]) != {"echo-v3"}
+
+
 class Endpoints(MeshTest):
     changes_policies = False
 
@@ -37,13 +41,13 @@ class Endpoints(MeshTest):
             self.lab.set_ready(pod)
             load.wait(lambda seen: "echo-v3" in names(seen), "the new endpoint is called")
             self.lab.set_terminating(pod)
-            load.wait(lambda seen: last(seen, 60, lambda one: names([one]) != {"echo-v3"}), "the endpoint is left alone")
+            load.wait(lambda seen: last(seen, 60, not_third), "the endpoint is left alone")
             server.stop(signal.SIGTERM)
             load.run_for(1)
         self.assertEqual(server.exit_code(), 0, server.tail())
 
     def test_deleted_as_a_cluster_does(self):
-        """The signal and the news of the endpoint's end leave at the same time, and nobody knows which arrives first."""
+        """The signal and the news of the endpoint's end leave at the same time; nobody knows which arrives first."""
         pod, server = self.add_third()
         self.lab.set_ready(pod)
         with Load(self.client) as load:
@@ -51,7 +55,7 @@ class Endpoints(MeshTest):
             self.lab.set_terminating(pod)
             server.stop(signal.SIGTERM)
             load.run_for(2)
-            load.wait(lambda seen: last(seen, 40, lambda one: names([one]) != {"echo-v3"}), "the endpoint is left alone")
+            load.wait(lambda seen: last(seen, 40, not_third), "the endpoint is left alone")
         self.assertEqual(server.exit_code(), 0, server.tail())
 
 
@@ -92,7 +96,7 @@ class ControlPlaneAway(MeshTest):
 class Certificates(MeshTest):
 
     def test_rotated(self):
-        """Both sides have certificates of 20 s; a connection carries 20 requests, so that handshakes go on all the time.
+        """Both sides have certificates of 20 s, and a connection carries 20 requests, so handshakes go on.
 
         Over more than two lifetimes: a program that kept its certificate would be refused.
         """

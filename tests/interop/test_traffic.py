@@ -42,7 +42,8 @@ class Routing(MeshTest):
             self.assertEqual(names([self.call("-H", "x-user: jasonx", url=ECHO_URL + "/newer")]), {"echo-v1"})
 
     def test_no_route_is_not_a_guess(self):
-        self.apply(virtual_service({"match": [{"uri": {"exact": "/only"}}], "route": [{"destination": {"host": "echo"}}]}))
+        self.apply(virtual_service({"match": [{"uri": {"exact": "/only"}}],
+                                    "route": [{"destination": {"host": "echo"}}]}))
         result = eventually(lambda: self.flagged("NR"), "no route for another path")
         self.assertEqual(result["http_status"], 0, result)
         self.assertEqual(result["attempts"], 0, result)

@@ -87,17 +87,53 @@ static void test_samples(void **state)
 	assert_int_equal(glob(MESH_TEST_SOURCE_DIR "/tests/xds/samples/*.json", 0, NULL, &files), 0);
 	assert_true(files.gl_pathc >= 9);
 	for (size_t i = 0; i < files.gl_pathc; i++) {
+		const char *type = strstr(files.gl_pathv[i], ".delta.")
+					   ? "envoy.service.discovery.v3.DeltaDiscoveryResponse"
+					   : "envoy.service.discovery.v3.DiscoveryResponse";
 		json_t *json = json_load_file(files.gl_pathv[i], JSON_REJECT_DUPLICATES, NULL);
 		json_t *back;
 
 		assert_non_null(json);
-		back = round_trip(type_named("envoy.service.discovery.v3.DiscoveryResponse"), json, 0);
+		back = round_trip(type_named(type), json, 0);
 		if (!json_equal(json, back)) {
 			json_dump_file(back, "sample-as-read-back.json", JSON_INDENT(2));
 			fail_msg("%s reads back differently (see sample-as-read-back.json)", files.gl_pathv[i]);
 		}
 		json_decref(back);
 		json_decref(json);
+	}
+	globfree(&files);
+}
+
+/* The bytes istiod sent, read by us, against the JSON that Go made of the same bytes. */
+static void test_recorded_bytes(void **state)
+{
+	glob_t files;
+
+	(void)state;
+	assert_int_equal(glob(MESH_TEST_SOURCE_DIR "/tests/xds/samples/*.pb", 0, NULL, &files), 0);
+	assert_true(files.gl_pathc >= 5);
+	for (size_t i = 0; i < files.gl_pathc; i++) {
+		const char *path = files.gl_pathv[i];
+		const char *type = strstr(path, ".delta.") ? "envoy.service.discovery.v3.DeltaDiscoveryResponse"
+							   : "envoy.service.discovery.v3.DiscoveryResponse";
+		char json_path[512];
+		static char bytes[1 << 20];
+		FILE *file = fopen(path, "rb");
+		size_t len;
+		json_t *want, *have;
+
+		assert_non_null(file);
+		len = fread(bytes, 1, sizeof(bytes), file);
+		assert_true(len > 0 && len < sizeof(bytes));
+		fclose(file);
+		snprintf(json_path, sizeof(json_path), "%.*s.json", (int)strlen(path) - 3, path);
+		want = json_load_file(json_path, 0, NULL);
+		have = encoded(type_named(type), mesh_slice_make(bytes, len), 0);
+		if (!want || !json_equal(want, have))
+			fail_msg("%s reads differently from %s", path, json_path);
+		json_decref(want);
+		json_decref(have);
 	}
 	globfree(&files);
 }
@@ -150,13 +186,16 @@ static void test_values(void **state)
 		{"google.protobuf.Empty", "{}", NULL},
 		{"google.protobuf.Struct", "{\"a\":[1,\"x\",null,true,{\"b\":{}},[]],\"c\":-1.5,\"\":false}", NULL},
 		{"google.protobuf.Any", "{}", NULL},
-		{"google.protobuf.Any", "{\"@type\":\"" TYPE_PREFIX "google.protobuf.Duration\",\"value\":\"2s\"}", NULL},
-		{"google.protobuf.Any", "{\"@type\":\"" TYPE_PREFIX "google.protobuf.Struct\",\"value\":{\"k\":1}}", NULL},
+		{"google.protobuf.Any", "{\"@type\":\"" TYPE_PREFIX "google.protobuf.Duration\",\"value\":\"2s\"}",
+		 NULL},
+		{"google.protobuf.Any", "{\"@type\":\"" TYPE_PREFIX "google.protobuf.Struct\",\"value\":{\"k\":1}}",
+		 NULL},
 		{"google.protobuf.Any", "{\"@type\":\"" TYPE_PREFIX "not.known.Here\",\"value\":\"AQID\"}", NULL},
 		{"google.protobuf.Any", "{\"@type\":\"" TYPE_PREFIX "not.known.Here\"}", NULL},
 		{"google.protobuf.Any",
 		 "{\"@type\":\"" TYPE_PREFIX "google.protobuf.Any\",\"value\":{\"@type\":\"" TYPE_PREFIX
-		 "google.rpc.Status\",\"code\":3}}", NULL},
+		 "google.rpc.Status\",\"code\":3}}",
+		 NULL},
 		{"google.rpc.Status", "{\"code\":null,\"message\":\"m\"}", "{\"message\":\"m\"}"},
 		{"google.rpc.Status", "{\"code\":0,\"message\":\"\"}", "{}"},
 		{"envoy.config.cluster.v3.Cluster", "{\"connect_timeout\":\"1s\",\"lb_policy\":2}",
@@ -186,7 +225,7 @@ static void test_values(void **state)
 static void test_bad_input(void **state)
 {
 #define CLUSTER "envoy.config.cluster.v3.Cluster"
-#define ROUTES "envoy.config.route.v3.RouteConfiguration"
+#define ROUTES	"envoy.config.route.v3.RouteConfiguration"
 	static const struct {
 		const char *type, *json, *why;
 	} cases[] = {
@@ -208,18 +247,26 @@ static void test_bad_input(void **state)
 		 "Cluster.loadAssignment.endpoints[1].lbEndpoints: expected an array"},
 		{CLUSTER, "{\"loadAssignment\":{\"endpoints\":[null]}}", "endpoints[0]: expected an object"},
 		{CLUSTER, "{\"metadata\":{\"filterMetadata\":[]}}", "filterMetadata: expected an object"},
-		{CLUSTER, "{\"typedExtensionProtocolOptions\":{\"x\":{\"a\":1}}}", "Options.x: \"@type\" with a type URL is missing"},
-		{CLUSTER, "{\"typedExtensionProtocolOptions\":{\"x\":{\"@type\":\"plain\"}}}", "\"@type\" with a type URL"},
-		{CLUSTER, "{\"typedExtensionProtocolOptions\":{\"x\":{\"@type\":\"a/b.C\",\"k\":1}}}", "type \"a/b.C\" is not known"},
-		{CLUSTER, "{\"typedExtensionProtocolOptions\":{\"x\":{\"@type\":\"a/b.C\",\"value\":{}}}}", "must be base64"},
-		{CLUSTER, "{\"typedExtensionProtocolOptions\":{\"x\":{\"@type\":\"a/google.protobuf.Duration\",\"seconds\":1}}}",
+		{CLUSTER, "{\"typedExtensionProtocolOptions\":{\"x\":{\"a\":1}}}",
+		 "Options.x: \"@type\" with a type URL is missing"},
+		{CLUSTER, "{\"typedExtensionProtocolOptions\":{\"x\":{\"@type\":\"plain\"}}}",
+		 "\"@type\" with a type URL"},
+		{CLUSTER, "{\"typedExtensionProtocolOptions\":{\"x\":{\"@type\":\"a/b.C\",\"k\":1}}}",
+		 "type \"a/b.C\" is not known"},
+		{CLUSTER, "{\"typedExtensionProtocolOptions\":{\"x\":{\"@type\":\"a/b.C\",\"value\":{}}}}",
+		 "must be base64"},
+		{CLUSTER,
+		 "{\"typedExtensionProtocolOptions\":{\"x\":{\"@type\":\"a/google.protobuf.Duration\",\"seconds\":1}}}",
 		 "has its JSON under \"value\""},
-		{CLUSTER, "{\"perConnectionBufferLimitBytes\":4294967296}", "perConnectionBufferLimitBytes: number out of range"},
+		{CLUSTER, "{\"perConnectionBufferLimitBytes\":4294967296}",
+		 "perConnectionBufferLimitBytes: number out of range"},
 		{CLUSTER, "{\"perConnectionBufferLimitBytes\":-1}", "number out of range"},
 		{CLUSTER, "{\"perConnectionBufferLimitBytes\":\"1x\"}", "expected a whole number"},
 		{CLUSTER, "{\"perConnectionBufferLimitBytes\":1.5}", "expected a whole number"},
 		{CLUSTER, "{\"perConnectionBufferLimitBytes\":true}", "expected a whole number"},
-		{ROUTES, "{\"virtualHosts\":[{\"routes\":[{\"match\":{\"prefix\":\"/\"}},{\"match\":{\"path\":\"/\",\"prefix\":\"/\"}}]}]}",
+		{ROUTES,
+		 "{\"virtualHosts\":[{\"routes\":[{\"match\":{\"prefix\":\"/\"}},{\"match\":{\"path\":\"/"
+		 "\",\"prefix\":\"/\"}}]}]}",
 		 "RouteConfiguration.virtualHosts[0].routes[1].match.prefix: path is set already"},
 		{ROUTES, "{\"validateClusters\":1}", "validateClusters: expected true or false"},
 		{"google.protobuf.Int32Value", "2147483648", "out of range"},
@@ -296,10 +343,13 @@ static void test_secrets_are_hidden(void **state)
 	assert_null(strstr(ticket_dump, "secretkey"));
 	assert_true(json_equal(json, shown));
 	mesh_buf_init(&out, &mesh_mem_default, 0);
-	assert_int_equal(mesh_json_encode_any(&out, MESH_SLICE(TYPE_PREFIX "envoy.extensions.transport_sockets.tls.v3.Secret"),
-					      MESH_SLICE(broken), 0, 0, NULL), 0);
-	assert_true(mesh_slice_equal(mesh_buf_slice(&out), MESH_SLICE("{\"@type\":\"" TYPE_PREFIX
-		"envoy.extensions.transport_sockets.tls.v3.Secret\"}")));
+	assert_int_equal(
+		mesh_json_encode_any(&out, MESH_SLICE(TYPE_PREFIX "envoy.extensions.transport_sockets.tls.v3.Secret"),
+				     MESH_SLICE(broken), 0, 0, NULL),
+		0);
+	assert_true(mesh_slice_equal(
+		mesh_buf_slice(&out),
+		MESH_SLICE("{\"@type\":\"" TYPE_PREFIX "envoy.extensions.transport_sockets.tls.v3.Secret\"}")));
 	mesh_buf_free(&out);
 	free(dump);
 	free(ticket_dump);
@@ -358,7 +408,8 @@ static void test_any_nesting_is_bounded(void **state)
 		next = swap;
 	}
 	assert_int_equal(sizeof(any) - 1, 0x27);
-	assert_int_equal(mesh_json_encode_any(&out, MESH_SLICE(any), mesh_buf_slice(&bytes), 0, 0, &why), MESH_ERROR_TOO_LARGE);
+	assert_int_equal(mesh_json_encode_any(&out, MESH_SLICE(any), mesh_buf_slice(&bytes), 0, 0, &why),
+			 MESH_ERROR_TOO_LARGE);
 	assert_non_null(strstr(why.text, "nested"));
 	assert_int_equal(mesh_buf_len(&out), 0);
 	mesh_buf_free(&bytes);
@@ -386,27 +437,48 @@ static void test_unpack_refuses(void **state)
 	struct why why;
 
 	(void)state;
-	for (size_t i = 0; i < 1000; i++) { /* Value.list_value = 6 of ListValue.values = 1 .., lengths made to fit below 128 */
+	for (size_t i = 0; i < 1000;
+	     i++) { /* Value.list_value = 6 of ListValue.values = 1 .., lengths made to fit below 128 */
 		deep[2 * i] = i % 2 ? 0x0a : 0x32;
 		deep[2 * i + 1] = (char)(i < 940 ? 0x7f : 2 * (999 - i));
 	}
 	assert_int_equal(unpack("google.protobuf.Value", mesh_slice_make(deep + 2 * 940, 120), 64, 0, &why), 0);
-	assert_int_equal(unpack("google.protobuf.Value", mesh_slice_make(deep + 2 * 940, 120), 10, 0, &why), MESH_ERROR_INVALID);
+	assert_int_equal(unpack("google.protobuf.Value", mesh_slice_make(deep + 2 * 940, 120), 10, 0, &why),
+			 MESH_ERROR_INVALID);
 	assert_non_null(strstr(why.text, "nested too deep"));
-	assert_int_equal(unpack("google.rpc.Status", MESH_SLICE("\x12\x03" "a\0b"), 0, 0, &why), MESH_ERROR_INVALID);
+	assert_int_equal(unpack("google.rpc.Status",
+				MESH_SLICE("\x12\x03"
+					   "a\0b"),
+				0, 0, &why),
+			 MESH_ERROR_INVALID);
 	assert_non_null(strstr(why.text, "Status.message: not UTF-8 text, or with a NUL inside"));
 	assert_int_equal(unpack("google.rpc.Status", MESH_SLICE("\x12\x02\xc0\x80"), 0, 0, &why), MESH_ERROR_INVALID);
-	assert_int_equal(unpack("google.rpc.Status", MESH_SLICE("\x12\x03\xed\xa0\x80"), 0, 0, &why), MESH_ERROR_INVALID);
-	assert_int_equal(unpack("google.rpc.Status", MESH_SLICE("\x12\x04\xf4\x90\x80\x80"), 0, 0, &why), MESH_ERROR_INVALID);
+	assert_int_equal(unpack("google.rpc.Status", MESH_SLICE("\x12\x03\xed\xa0\x80"), 0, 0, &why),
+			 MESH_ERROR_INVALID);
+	assert_int_equal(unpack("google.rpc.Status", MESH_SLICE("\x12\x04\xf4\x90\x80\x80"), 0, 0, &why),
+			 MESH_ERROR_INVALID);
 	assert_int_equal(unpack("google.rpc.Status", MESH_SLICE("\x12\x04\xf4\x8f\xbf\xbf"), 0, 0, &why), 0);
-	assert_int_equal(unpack("google.rpc.Status", MESH_SLICE("\x12\x05" "abc"), 0, 0, &why), MESH_ERROR_INVALID);
+	assert_int_equal(unpack("google.rpc.Status",
+				MESH_SLICE("\x12\x05"
+					   "abc"),
+				0, 0, &why),
+			 MESH_ERROR_INVALID);
 	assert_non_null(strstr(why.text, "truncated"));
 	assert_int_equal(unpack("google.rpc.Status", MESH_SLICE("\x0b\x0c"), 0, 0, &why), MESH_ERROR_INVALID);
 	assert_int_equal(unpack("google.rpc.Status", MESH_SLICE("\x00"), 0, 0, &why), MESH_ERROR_INVALID);
-	assert_int_equal(unpack("google.rpc.Status", MESH_SLICE("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f"), 0, 0, &why),
-			 MESH_ERROR_INVALID);
-	assert_int_equal(unpack("google.rpc.Status", MESH_SLICE("\xba\x3e\x03" "new"), 0, 0, &why), 0);
-	assert_int_equal(unpack("google.rpc.Status", MESH_SLICE("\x12\x03" "abc"), 0, 1, &why), MESH_ERROR_NOMEM);
+	assert_int_equal(
+		unpack("google.rpc.Status", MESH_SLICE("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f"), 0, 0, &why),
+		MESH_ERROR_INVALID);
+	assert_int_equal(unpack("google.rpc.Status",
+				MESH_SLICE("\xba\x3e\x03"
+					   "new"),
+				0, 0, &why),
+			 0);
+	assert_int_equal(unpack("google.rpc.Status",
+				MESH_SLICE("\x12\x03"
+					   "abc"),
+				0, 1, &why),
+			 MESH_ERROR_NOMEM);
 }
 
 /* A real response cut after every byte either reads as a shorter one or is refused, never more. */
@@ -418,11 +490,12 @@ static void test_truncated_everywhere(void **state)
 
 	(void)state;
 	mesh_buf_init(&bytes, &mesh_mem_default, 0);
-	assert_int_equal(mesh_json_decode(&bytes, type_named("envoy.service.discovery.v3.DiscoveryResponse"), json, 0, NULL), 0);
+	assert_int_equal(
+		mesh_json_decode(&bytes, type_named("envoy.service.discovery.v3.DiscoveryResponse"), json, 0, NULL), 0);
 	for (size_t len = 0; len < mesh_buf_len(&bytes); len++) {
 		struct why why;
-		int rc = unpack("envoy.service.discovery.v3.DiscoveryResponse", mesh_slice_make(mesh_buf_slice(&bytes).data, len),
-				0, 0, &why);
+		int rc = unpack("envoy.service.discovery.v3.DiscoveryResponse",
+				mesh_slice_make(mesh_buf_slice(&bytes).data, len), 0, 0, &why);
 
 		assert_true(rc == 0 || rc == MESH_ERROR_INVALID);
 		refused += rc != 0;
@@ -439,8 +512,9 @@ static void test_output_limit(void **state)
 
 	(void)state;
 	mesh_buf_init(&out, &mesh_mem_default, 200);
-	assert_int_equal(mesh_json_decode(&out, type_named("envoy.service.discovery.v3.DiscoveryResponse"), json, 0, NULL),
-			 MESH_ERROR_TOO_LARGE);
+	assert_int_equal(
+		mesh_json_decode(&out, type_named("envoy.service.discovery.v3.DiscoveryResponse"), json, 0, NULL),
+		MESH_ERROR_TOO_LARGE);
 	assert_int_equal(mesh_buf_len(&out), 0);
 	mesh_buf_free(&out);
 	json_decref(json);
@@ -539,6 +613,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_samples),
+		cmocka_unit_test(test_recorded_bytes),
 		cmocka_unit_test(test_indented_text_is_the_same_json),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_bad_input),

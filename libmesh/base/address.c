@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Numeric addresses and their text; no name is ever looked up. */
+#include "base/address.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+#include <mesh/error.h>
+
+int mesh_address_parse(struct address *address, struct mesh_slice ip, uint16_t port)
+{
+	char text[INET6_ADDRSTRLEN];
+
+	memset(address, 0, sizeof(*address));
+	if (ip.len >= 2 && ip.data[0] == '[' && ip.data[ip.len - 1] == ']') {
+		ip.data++;
+		ip.len -= 2;
+	}
+	if (!ip.len || ip.len >= sizeof(text) || memchr(ip.data, '\0', ip.len))
+		return MESH_ERROR_INVALID;
+	memcpy(text, ip.data, ip.len);
+	text[ip.len] = '\0';
+	if (inet_pton(AF_INET, text, &address->v4.sin_addr) == 1) {
+		address->v4.sin_family = AF_INET;
+		address->v4.sin_port = htons(port);
+		address->len = sizeof(address->v4);
+		return 0;
+	}
+	if (inet_pton(AF_INET6, text, &address->v6.sin6_addr) == 1) {
+		address->v6.sin6_family = AF_INET6;
+		address->v6.sin6_port = htons(port);
+		address->len = sizeof(address->v6);
+		return 0;
+	}
+	return MESH_ERROR_INVALID;
+}
+
+uint16_t mesh_address_port(const struct address *address)
+{
+	return ntohs(address->any.sa_family == AF_INET6 ? address->v6.sin6_port : address->v4.sin_port);
+}
+
+/* On the path of every call: an IPv4 address is written by hand. */
+static size_t write_v4(const struct address *address, char *text)
+{
+	uint32_t ip = ntohl(address->v4.sin_addr.s_addr);
+	unsigned parts[5] = {ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255, ntohs(address->v4.sin_port)};
+	char *at = text;
+
+	for (unsigned i = 0; i < 5; i++) {
+		unsigned scale = parts[i] >= 10000 ? 10000 : parts[i] >= 1000 ? 1000 : parts[i] >= 100 ? 100 : parts[i] >= 10 ? 10 : 1;
+
+		if (i)
+			*at++ = i == 4 ? ':' : '.';
+		for (; scale; scale /= 10)
+			*at++ = (char)('0' + parts[i] / scale % 10);
+	}
+	*at = '\0';
+	return (size_t)(at - text);
+}
+
+size_t mesh_address_text(const struct address *address, char text[MESH_ADDRESS_TEXT_BYTES])
+{
+	char ip[INET6_ADDRSTRLEN];
+	int len;
+
+	if (!address->len) {
+		text[0] = '\0';
+		return 0;
+	}
+	if (address->any.sa_family == AF_INET)
+		return write_v4(address, text);
+	inet_ntop(AF_INET6, &address->v6.sin6_addr, ip, sizeof(ip));
+	len = snprintf(text, MESH_ADDRESS_TEXT_BYTES, "[%s]:%u", ip, ntohs(address->v6.sin6_port));
+	return len < 0 ? 0 : (size_t)len;
+}
+
+bool mesh_address_equal(const struct address *a, const struct address *b)
+{
+	if (a->len != b->len)
+		return false;
+	if (!a->len)
+		return true;
+	if (a->any.sa_family != b->any.sa_family || mesh_address_port(a) != mesh_address_port(b))
+		return false;
+	if (a->any.sa_family == AF_INET)
+		return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
+	return !memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof(a->v6.sin6_addr));
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* TCP sockets as everything above wants them: non-blocking, close-on-exec, no delay. */
+#include "net/socket.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+static void no_delay(int fd)
+{
+	int on = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}
+
+int mesh_socket_connect(const struct address *to, int *result, struct why *why)
+{
+	char text[MESH_ADDRESS_TEXT_BYTES];
+	int fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;
+
+	if (fd < 0)
+		return mesh_why(why, MESH_ERROR_SYSTEM, "socket: %s", strerror(errno));
+	no_delay(fd);
+	if (!connect(fd, &to->any, to->len) || errno == EINPROGRESS) {
+		*result = fd;
+		return 0;
+	}
+	error = errno;
+	close(fd);
+	mesh_address_text(to, text);
+	return mesh_why(why, MESH_ERROR_CONNECT, "connect to %s: %s", text, strerror(error));
+}
+
+int mesh_socket_listen(const struct address *at, int backlog, bool reuse_port, int *result, struct why *why)
+{
+	char text[MESH_ADDRESS_TEXT_BYTES];
+	int fd = socket(at->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1, error;
+
+	if (fd < 0)
+		return mesh_why(why, MESH_ERROR_SYSTEM, "socket: %s", strerror(errno));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	if (reuse_port)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	if (!bind(fd, &at->any, at->len) && !listen(fd, backlog)) {
+		*result = fd;
+		return 0;
+	}
+	error = errno;
+	close(fd);
+	mesh_address_text(at, text);
+	return mesh_why(why, MESH_ERROR_BIND, "listen on %s: %s", text, strerror(error));
+}
+
+int mesh_socket_accept(int listener, int *result, struct address *from)
+{
+	int fd;
+
+	memset(from, 0, sizeof(*from));
+	do {
+		from->len = sizeof(from->v6);
+		fd = accept4(listener, &from->any, &from->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		/* a connection that died in the queue is nobody's trouble */
+	} while (fd < 0 && (errno == EINTR || errno == ECONNABORTED || errno == EPROTO));
+	if (fd < 0)
+		return errno == EAGAIN || errno == EWOULDBLOCK ? MESH_ERROR_AGAIN : MESH_ERROR_SYSTEM;
+	no_delay(fd);
+	*result = fd;
+	return 0;
+}
+
+int mesh_socket_error(int fd)
+{
+	int error = 0;
+	socklen_t len = sizeof(error);
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) ? errno : error;
+}
+
+bool mesh_socket_quiet(int fd)
+{
+	char byte;
+
+	return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+int mesh_socket_local(int fd, struct address *address)
+{
+	memset(address, 0, sizeof(*address));
+	address->len = sizeof(address->v6);
+	return getsockname(fd, &address->any, &address->len) ? MESH_ERROR_SYSTEM : 0;
+}
