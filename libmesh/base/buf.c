@@ -44,14 +44,17 @@ static void move_to_front(struct buf *buf)
 	buf->end = len;
 }
 
-/* Moving is worth it when at least as much was consumed as is left; else a nearly full queue would move at every append. */
-static int make_room(struct buf *buf, size_t bytes)
+/* Moving is worth it when at least as much was consumed as is left; else a nearly full queue would move at every append.
+ * `spare` bytes are written behind but not kept, so the limit does not count them. */
+static int make_room(struct buf *buf, size_t bytes, size_t spare)
 {
 	size_t len = mesh_buf_len(buf), need, room;
 	char *data;
 
 	if (__builtin_add_overflow(len, bytes, &need) || (buf->limit && need > buf->limit) || need > SIZE_MAX / 4)
 		return MESH_ERROR_TOO_LARGE;
+	bytes += spare;
+	need += spare;
 	if (buf->data && buf->room - buf->end >= bytes)
 		return 0;
 	if (buf->data && need <= buf->room && buf->start >= len) {
@@ -75,7 +78,7 @@ int mesh_buf_append(struct buf *buf, struct mesh_slice bytes)
 
 	if (!bytes.len)
 		return 0;
-	rc = make_room(buf, bytes.len);
+	rc = make_room(buf, bytes.len, 0);
 	if (rc)
 		return rc;
 	memcpy(buf->data + buf->end, bytes.data, bytes.len);
@@ -85,18 +88,15 @@ int mesh_buf_append(struct buf *buf, struct mesh_slice bytes)
 
 int mesh_buf_printf(struct buf *buf, const char *format, ...)
 {
-	size_t limit = buf->limit;
 	va_list args;
 	int len, rc;
 
 	va_start(args, format);
-	len = vsnprintf(buf->data ? buf->data + buf->end : NULL, buf->room - buf->end, format, args);
+	len = vsnprintf(NULL, 0, format, args);
 	va_end(args);
 	if (len < 0)
 		return MESH_ERROR_INVALID;
-	buf->limit = limit && limit < SIZE_MAX ? limit + 1 : 0; /* for the NUL, which is not kept */
-	rc = make_room(buf, (size_t)len + 1);
-	buf->limit = limit;
+	rc = make_room(buf, (size_t)len, 1); /* the NUL */
 	if (rc)
 		return rc;
 	va_start(args, format);
@@ -108,7 +108,7 @@ int mesh_buf_printf(struct buf *buf, const char *format, ...)
 
 char *mesh_buf_reserve(struct buf *buf, size_t bytes)
 {
-	return make_room(buf, bytes) ? NULL : buf->data + buf->end;
+	return make_room(buf, bytes, 0) ? NULL : buf->data + buf->end;
 }
 
 void mesh_buf_commit(struct buf *buf, size_t bytes)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* RE2 behind C: full match, leftmost-first, bounded program memory. No exception leaves this file. */
-#include "base/regex.h"
-
 #include <re2/re2.h>
 
+extern "C" {
+#include "base/regex.h"
+
 #include <mesh/error.h>
+}
 
 static const int64_t program_bytes_max = 8 << 20;
 
@@ -31,7 +33,7 @@ extern "C" int mesh_regex_new(struct mesh_slice pattern, struct regex **result, 
 
 		if (!made->compiled.ok()) {
 			mesh_why(why, MESH_ERROR_INVALID, "\"%.*s\": not a regular expression: %s",
-				 pattern.len > 100 ? 100 : (int)pattern.len, pattern.data, made->compiled.error().c_str());
+				 pattern.len > 100 ? 100 : (int)pattern.len, piece(pattern).data(), made->compiled.error().c_str());
 			delete made;
 			return MESH_ERROR_INVALID;
 		}
@@ -59,8 +61,10 @@ extern "C" bool mesh_regex_match(const struct regex *regex, struct mesh_slice te
 extern "C" int mesh_regex_replace(const struct regex *regex, struct mesh_slice text, struct mesh_slice with, struct buf *out)
 {
 	try {
-		std::string replaced(text.data ? text.data : "", text.len);
+		std::string replaced(text.data ? text.data : "", text.len), error;
 
+		if (!regex->compiled.CheckRewriteString(piece(with), &error))
+			return MESH_ERROR_INVALID;
 		re2::RE2::GlobalReplace(&replaced, regex->compiled, piece(with));
 		return mesh_buf_append(out, mesh_slice_make(replaced.data(), replaced.size()));
 	} catch (...) {

@@ -6,13 +6,19 @@
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+/* Why mesh_buf_reserve gave nothing. */
+static int no_room(const struct buf *out, size_t bytes)
+{
+	return out->limit && bytes > out->limit - mesh_buf_len(out) ? MESH_ERROR_TOO_LARGE : MESH_ERROR_NOMEM;
+}
+
 int mesh_text_base64_append(struct buf *out, struct mesh_slice bytes)
 {
-	size_t len = (bytes.len + 2) / 3 * 4;
-	char *at = mesh_buf_reserve(out, len + 1);
+	size_t len = bytes.len / 3 * 4 + (bytes.len % 3 ? 4 : 0);
+	char *at = mesh_buf_reserve(out, len);
 
 	if (!at)
-		return out->limit && mesh_buf_len(out) + len + 1 > out->limit ? MESH_ERROR_TOO_LARGE : MESH_ERROR_NOMEM;
+		return no_room(out, len);
 	for (size_t i = 0; i < bytes.len; i += 3) {
 		size_t n = bytes.len - i;
 		uint32_t word = (uint32_t)(uint8_t)bytes.data[i] << 16;
@@ -43,17 +49,19 @@ static int digit64(char c)
 
 int mesh_text_base64_decode(struct buf *out, struct mesh_slice text)
 {
+	unsigned bits = 0, padding = 0;
 	uint32_t word = 0;
-	unsigned bits = 0;
+	size_t len;
 	char *at;
 
-	while (text.len && text.data[text.len - 1] == '=')
-		text.len--;
-	if (text.len % 4 == 1)
+	for (; text.len && text.data[text.len - 1] == '='; text.len--)
+		padding++;
+	if (text.len % 4 == 1 || (padding && (padding > 2 || (text.len + padding) % 4)))
 		return MESH_ERROR_INVALID;
-	at = mesh_buf_reserve(out, text.len / 4 * 3 + 3);
+	len = text.len / 4 * 3 + text.len % 4 * 3 / 4;
+	at = mesh_buf_reserve(out, len);
 	if (!at)
-		return MESH_ERROR_NOMEM;
+		return no_room(out, len);
 	for (size_t i = 0; i < text.len; i++) {
 		int digit = digit64(text.data[i]);
 
@@ -66,7 +74,7 @@ int mesh_text_base64_decode(struct buf *out, struct mesh_slice text)
 			*at++ = (char)(word >> bits);
 		}
 	}
-	mesh_buf_commit(out, text.len * 6 / 8);
+	mesh_buf_commit(out, len);
 	return 0;
 }
 
@@ -88,6 +96,8 @@ static size_t utf8_len(struct mesh_slice s)
 
 static int append_escaped(struct buf *out, char c)
 {
+	if ((unsigned char)c >= 0x80)
+		return mesh_buf_append(out, MESH_SLICE("\xef\xbf\xbd"));
 	switch (c) {
 	case '"':
 		return mesh_buf_append(out, MESH_SLICE("\\\""));
@@ -104,21 +114,36 @@ static int append_escaped(struct buf *out, char c)
 	}
 }
 
+/* How much of the beginning can stand in a JSON string as it is. */
+static size_t plain_len(struct mesh_slice s)
+{
+	size_t at = 0, len;
+
+	while (at < s.len) {
+		unsigned char c = (unsigned char)s.data[at];
+
+		if (c < ' ' || c == '"' || c == '\\' || c == 0x7f)
+			break;
+		len = c < 0x80 ? 1 : utf8_len(mesh_slice_make(s.data + at, s.len - at));
+		if (!len)
+			break;
+		at += len;
+	}
+	return at;
+}
+
 int mesh_text_json_append(struct buf *out, struct mesh_slice text)
 {
 	int rc = mesh_buf_append(out, MESH_SLICE("\""));
 
 	while (!rc && text.len) {
-		char c = text.data[0];
-		size_t len = utf8_len(text);
+		size_t plain = plain_len(text);
 
-		if (len == 1 && ((unsigned char)c < ' ' || c == '"' || c == '\\' || c == 0x7f))
-			rc = append_escaped(out, c);
-		else
-			rc = mesh_buf_append(out, len ? mesh_slice_make(text.data, len) : MESH_SLICE("\xef\xbf\xbd"));
-		len = len ? len : 1;
-		text.data += len;
-		text.len -= len;
+		rc = mesh_buf_append(out, mesh_slice_make(text.data, plain));
+		if (!rc && plain < text.len)
+			rc = append_escaped(out, text.data[plain++]);
+		text.data += plain;
+		text.len -= plain;
 	}
 	return rc ? rc : mesh_buf_append(out, MESH_SLICE("\""));
 }
@@ -133,10 +158,10 @@ static int hex_digit(char c)
 
 int mesh_text_percent_decode(struct buf *out, struct mesh_slice text)
 {
-	char *at = mesh_buf_reserve(out, text.len + 1), *start = at;
+	char *at = mesh_buf_reserve(out, text.len), *start = at;
 
 	if (!at)
-		return MESH_ERROR_NOMEM;
+		return no_room(out, text.len);
 	for (size_t i = 0; i < text.len; i++) {
 		int high, low;
 
@@ -172,62 +197,86 @@ void mesh_text_uuid(struct rand *rand, char text[MESH_UUID_BYTES])
 
 struct unit {
 	struct mesh_slice name;
-	double ns;
+	uint64_t ns;
 };
 
 static const struct unit units[] = {
-	{{"ns", 2}, 1}, {{"us", 2}, 1e3}, {{"ms", 2}, 1e6}, {{"s", 1}, 1e9}, {{"m", 1}, 60e9}, {{"h", 1}, 3600e9},
+	{{"ns", 2}, 1},
+	{{"us", 2}, 1000},
+	{{"\xc2\xb5s", 3}, 1000}, /* the micro sign, which Go writes */
+	{{"ms", 2}, 1000000},
+	{{"s", 1}, 1000000000},
+	{{"m", 1}, 60 * 1000000000ull},
+	{{"h", 1}, 3600 * 1000000000ull},
 };
 
-static size_t read_decimal(struct mesh_slice text, double *value)
-{
-	double scale = 1;
-	bool point = false;
-	size_t i = 0, digits = 0;
+struct decimal {
+	uint64_t whole, fraction, scale; /* whole + fraction / scale */
+};
 
-	*value = 0;
-	for (; i < text.len; i++) {
-		if (text.data[i] == '.' && !point) {
-			point = true;
+static bool digit(struct mesh_slice text)
+{
+	return text.len && text.data[0] >= '0' && text.data[0] <= '9';
+}
+
+/* Takes a number off the front. Digits of a fraction that count less than a nanosecond of any unit are dropped. */
+static bool take_decimal(struct mesh_slice *text, struct decimal *value)
+{
+	bool any = digit(*text);
+
+	*value = (struct decimal){.scale = 1};
+	for (; digit(*text); text->data++, text->len--)
+		if (__builtin_mul_overflow(value->whole, (uint64_t)10, &value->whole) ||
+		    __builtin_add_overflow(value->whole, (uint64_t)(text->data[0] - '0'), &value->whole))
+			return false;
+	if (!text->len || text->data[0] != '.')
+		return any;
+	text->data++;
+	text->len--;
+	any = any || digit(*text);
+	for (; digit(*text); text->data++, text->len--) {
+		if (value->scale >= 100000000000000u)
 			continue;
-		}
-		if (text.data[i] < '0' || text.data[i] > '9')
-			break;
-		digits++;
-		*value = *value * 10 + (text.data[i] - '0');
-		if (point)
-			scale *= 10;
+		value->scale *= 10;
+		value->fraction = value->fraction * 10 + (uint64_t)(text->data[0] - '0');
 	}
-	*value /= scale;
-	return digits ? i : 0;
+	return any;
+}
+
+static const struct unit *take_unit(struct mesh_slice *text)
+{
+	size_t len = 0;
+
+	while (len < text->len && text->data[len] != '.' && !digit(mesh_slice_make(text->data + len, 1)))
+		len++;
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+		if (mesh_slice_equal(units[i].name, mesh_slice_make(text->data, len))) {
+			text->data += len;
+			text->len -= len;
+			return &units[i];
+		}
+	return NULL;
 }
 
 bool mesh_text_duration_ns(struct mesh_slice text, int64_t *ns)
 {
-	double sum = 0;
-	bool any = false;
+	unsigned __int128 sum = 0;
 
-	while (text.len) {
-		double value;
-		size_t len = read_decimal(text, &value), unit = 0, letters = 0;
-
-		text.data += len;
-		text.len -= len;
-		while (letters < text.len && text.data[letters] >= 'a' && text.data[letters] <= 'z')
-			letters++;
-		while (unit < sizeof(units) / sizeof(units[0]) &&
-		       !mesh_slice_equal(units[unit].name, mesh_slice_make(text.data, letters)))
-			unit++;
-		if (!len || unit == sizeof(units) / sizeof(units[0]))
-			return false;
-		text.data += letters;
-		text.len -= letters;
-		sum += value * units[unit].ns;
-		any = true;
-	}
-	if (!any || sum > 9.2e18)
+	if (!text.len)
 		return false;
-	*ns = (int64_t)(sum + 0.5);
+	while (text.len) {
+		const struct unit *unit;
+		struct decimal value;
+
+		unit = take_decimal(&text, &value) ? take_unit(&text) : NULL;
+		if (!unit)
+			return false;
+		sum += (unsigned __int128)value.whole * unit->ns +
+		       (unsigned __int128)value.fraction * unit->ns / value.scale;
+		if (sum > INT64_MAX)
+			return false;
+	}
+	*ns = (int64_t)sum;
 	return true;
 }
 

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Wakes threads that wait for other threads' calls. */
+/* Puts together and takes apart what the workers of a mesh share. Refuses to know where configuration comes from. */
 #include "call/mesh.h"
+
+#include <errno.h>
+#include <time.h>
+
+#include "call/listener.h"
+#include "call/worker.h"
 
 void mesh_notify(struct mesh *mesh)
 {
@@ -9,4 +15,113 @@ void mesh_notify(struct mesh *mesh)
 	pthread_mutex_lock(&mesh->shared.lock);
 	pthread_cond_broadcast(&mesh->shared.changed);
 	pthread_mutex_unlock(&mesh->shared.lock);
+}
+
+static void published(void *user)
+{
+	mesh_workers_wake(user);
+}
+
+/* A thread ends: so does the worker it drove. */
+static void implicit_end(void *worker)
+{
+	mesh_worker_destroy(worker);
+}
+
+static int init_threads(struct mesh *mesh)
+{
+	pthread_condattr_t monotonic;
+
+	if (pthread_mutex_init(&mesh->shared.lock, NULL))
+		return MESH_ERROR_SYSTEM;
+	mesh->lock_made = true;
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	mesh->changed_made = !pthread_cond_init(&mesh->shared.changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	if (!mesh->changed_made)
+		return MESH_ERROR_SYSTEM;
+	mesh->implicit_made = !pthread_key_create(&mesh->implicit, implicit_end);
+	return mesh->implicit_made ? 0 : MESH_ERROR_SYSTEM;
+}
+
+int mesh_setup(const struct mesh_mem *mem, const struct log *log, unsigned library_workers, struct mesh **result)
+{
+	struct mesh *mesh = mesh_mem_zalloc(mem, sizeof(*mesh));
+	int rc;
+
+	if (!mesh)
+		return MESH_ERROR_NOMEM;
+	mesh->mem = *mem;
+	mesh->log = *log;
+	mesh_list_init(&mesh->shared.workers);
+	mesh_list_init(&mesh->shared.listeners);
+	mesh->shared.library_room = library_workers ? library_workers : 1;
+	mesh->shared.library = mesh_mem_array(&mesh->mem, mesh->shared.library_room, sizeof(struct mesh_worker *));
+	rc = mesh->shared.library ? init_threads(mesh) : MESH_ERROR_NOMEM;
+	if (!rc)
+		rc = mesh_publisher_init(&mesh->publisher);
+	mesh->publisher_made = !rc;
+	if (!rc)
+		rc = mesh_registry_init(&mesh->registry, &mesh->mem);
+	mesh->registry_made = !rc;
+	if (!rc)
+		rc = mesh_tls_store_new(&mesh->mem, &mesh->log, &mesh->tls);
+	if (rc) {
+		mesh_teardown(mesh);
+		return rc;
+	}
+	mesh->publisher.changed = published;
+	mesh->publisher.user = mesh;
+	*result = mesh;
+	return 0;
+}
+
+void mesh_teardown(struct mesh *mesh)
+{
+	struct mesh_mem mem;
+
+	if (!mesh)
+		return;
+	mem = mesh->mem;
+	while (!mesh_list_empty(&mesh->shared.listeners))
+		mesh_listener_destroy(MESH_CONTAINER(mesh->shared.listeners.next, struct mesh_listener, link));
+	if (mesh->implicit_made)
+		pthread_key_delete(mesh->implicit); /* from here on no thread's end reaches us */
+	if (mesh->lock_made)
+		mesh_workers_stop(mesh);
+	mesh_tls_store_free(mesh->tls);
+	if (mesh->registry_made)
+		mesh_registry_destroy(&mesh->registry);
+	if (mesh->publisher_made)
+		mesh_publisher_destroy(&mesh->publisher);
+	if (mesh->changed_made)
+		pthread_cond_destroy(&mesh->shared.changed);
+	if (mesh->lock_made)
+		pthread_mutex_destroy(&mesh->shared.lock);
+	mesh_mem_free(&mem, mesh->shared.library);
+	mesh_mem_free(&mem, mesh);
+}
+
+/* Until no call runs, or the time is up. */
+static int wait_calls(struct mesh *mesh, uint32_t ms)
+{
+	uint64_t until = mesh_time_now_ns() + (uint64_t)ms * 1000000;
+	struct timespec at = {.tv_sec = (time_t)(until / 1000000000), .tv_nsec = (long)(until % 1000000000)};
+	int rc = 0;
+
+	atomic_fetch_add(&mesh->waiting, 1);
+	pthread_mutex_lock(&mesh->shared.lock);
+	while (atomic_load(&mesh->running) && rc != ETIMEDOUT)
+		rc = pthread_cond_timedwait(&mesh->shared.changed, &mesh->shared.lock, &at);
+	pthread_mutex_unlock(&mesh->shared.lock);
+	atomic_fetch_sub(&mesh->waiting, 1);
+	return atomic_load(&mesh->running) ? MESH_ERROR_TIMEOUT : 0;
+}
+
+int mesh_drain_all(struct mesh *mesh, uint32_t grace_ms)
+{
+	MESH_LIST_EACH(at, &mesh->shared.listeners)
+		mesh_listener_drain(MESH_CONTAINER(at, struct mesh_listener, link));
+	return wait_calls(mesh, grace_ms);
 }

@@ -32,9 +32,14 @@ struct mesh {
 	} shared;
 	atomic_uint waiting;       /* threads on shared.changed */
 	pthread_key_t implicit;    /* the calling thread's own worker */
-	bool implicit_made, lock_made, changed_made;
+	bool implicit_made, lock_made, changed_made, publisher_made, registry_made;
 };
 
+/* Everything but the control plane: the publisher stays empty until somebody fills it. NOMEM, SYSTEM. */
+int mesh_setup(const struct mesh_mem *mem, const struct log *log, unsigned library_workers, struct mesh **mesh);
+void mesh_teardown(struct mesh *mesh); /* listeners, workers, then the rest; NULL allowed */
+/* Stops listeners and waits for calls to end. TIMEOUT when some were left. */
+int mesh_drain_all(struct mesh *mesh, uint32_t grace_ms);
 /* Wakes whoever waits for a call or for the drain; costs one atomic read when nobody does. */
 void mesh_notify(struct mesh *mesh);
 

@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One thread's events: epoll for descriptors, a heap for timers, a list for tasks, a lock-free stack for mail. A round is
- * one epoll_wait and nothing else when events are there. Refuses to know what it drives.
+ * One thread's events: epoll for descriptors, a heap for timers, a list for tasks, a mailbox. A round is one
+ * epoll_wait and nothing else when events are there. Refuses to know what it drives.
  */
 #include "loop/loop.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <mesh/error.h>
 
-enum { BATCH = 64 };
+#include "loop/mailbox.h"
+
+enum {
+	BATCH = 64,
+	TASK_ROUNDS = 8, /* how often tasks that queue tasks are followed before descriptors get their turn again */
+};
 
 struct loop {
 	const struct mesh_mem *mem;
@@ -24,15 +27,14 @@ struct loop {
 	struct heap timers;
 	struct link tasks;
 	uint64_t now_ns;
-	uint64_t armed_ns; /* what timerfd is set to; 0: off, UINT64_MAX: it has fired */
+	uint64_t not_before_ns; /* a timer started by a timer is due no earlier: it waits for the next round */
+	uint64_t armed_ns;      /* what timerfd is set to; 0: off, or it has fired */
 	bool running;
 	struct epoll_event batch[BATCH];
 	int batch_at, batch_count;
 	struct loop_io wake_io, timer_io;
 	struct {
-		_Atomic(struct loop_mail *) mail; /* newest first */
-		atomic_bool asleep;               /* a writer must wake it */
-		int eventfd;
+		struct mailbox box;
 	} shared;
 };
 
@@ -62,21 +64,24 @@ uint64_t mesh_loop_update_ns(struct loop *loop)
 	return loop->now_ns = mesh_time_now_ns();
 }
 
-/* Reads away a counter so that it stops being readable. */
-static void drain_fd(struct loop_io *io, unsigned what)
+static void woken(struct loop_io *io, unsigned what)
 {
-	uint64_t count;
-
-	while (read(io->fd, &count, sizeof(count)) < 0 && errno == EINTR)
-		;
+	/* edge-triggered: being told was all, the counter is never read */
 }
 
 static void timer_fired(struct loop_io *io, unsigned what)
 {
-	struct loop *loop = MESH_CONTAINER(io, struct loop, timer_io);
+	MESH_CONTAINER(io, struct loop, timer_io)->armed_ns = 0; /* set anew when the round ends */
+}
 
-	drain_fd(io, what);
-	loop->armed_ns = UINT64_MAX; /* set anew when the round ends */
+static int watch_edge(struct loop *loop, struct loop_io *io, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = io};
+
+	if (epoll_ctl(loop->epoll, EPOLL_CTL_ADD, fd, &event))
+		return errno == ENOMEM ? MESH_ERROR_NOMEM : MESH_ERROR_SYSTEM;
+	io->fd = fd;
+	return 0;
 }
 
 int mesh_loop_new(const struct mesh_mem *mem, struct loop **result)
@@ -89,15 +94,13 @@ int mesh_loop_new(const struct mesh_mem *mem, struct loop **result)
 	loop->mem = mem;
 	loop->timerfd = -1;
 	loop->wake_io.fd = loop->timer_io.fd = -1;
-	loop->wake_io.ready = drain_fd;
+	loop->wake_io.ready = woken;
 	loop->timer_io.ready = timer_fired;
 	mesh_heap_init(&loop->timers, mem);
 	mesh_list_init(&loop->tasks);
-	atomic_init(&loop->shared.asleep, true);
-	loop->shared.eventfd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	loop->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (loop->epoll >= 0 && loop->shared.eventfd >= 0)
-		rc = mesh_loop_watch(loop, &loop->wake_io, loop->shared.eventfd, LOOP_READ);
+	if (!mesh_mailbox_open(&loop->shared.box) && loop->epoll >= 0)
+		rc = watch_edge(loop, &loop->wake_io, loop->shared.box.eventfd);
 	mesh_loop_update_ns(loop);
 	if (rc) {
 		mesh_loop_free(loop);
@@ -113,8 +116,7 @@ void mesh_loop_free(struct loop *loop)
 		return;
 	if (loop->timerfd >= 0)
 		close(loop->timerfd);
-	if (loop->shared.eventfd >= 0)
-		close(loop->shared.eventfd);
+	mesh_mailbox_close(&loop->shared.box);
 	if (loop->epoll >= 0)
 		close(loop->epoll);
 	mesh_heap_free(&loop->timers);
@@ -144,7 +146,7 @@ int mesh_loop_change(struct loop *loop, struct loop_io *io, unsigned wants)
 	if (io->fd < 0 || io->wants == wants)
 		return 0;
 	if (epoll_ctl(loop->epoll, EPOLL_CTL_MOD, io->fd, &event))
-		return MESH_ERROR_SYSTEM;
+		return errno == ENOMEM ? MESH_ERROR_NOMEM : MESH_ERROR_SYSTEM;
 	io->wants = wants;
 	return 0;
 }
@@ -160,20 +162,25 @@ void mesh_loop_unwatch(struct loop *loop, struct loop_io *io)
 			loop->batch[i].data.ptr = NULL;
 }
 
-/* An owner that polls our descriptor must see what is due: the nearest timer, or now when tasks wait. */
+/*
+ * An owner that polls our descriptor must see what is due: the nearest timer, or now when tasks wait. A timerfd that would
+ * fire too early is left alone: one idle round now and then is cheaper than a system call for every timer stopped.
+ */
 static void mirror(struct loop *loop)
 {
 	struct heap_item *first = mesh_heap_first(&loop->timers);
-	uint64_t at = first ? first->key : 0;
 	struct itimerspec spec = {0};
+	uint64_t at;
 
 	if (loop->timerfd < 0 || loop->running)
 		return;
 	if (!mesh_list_empty(&loop->tasks))
 		at = 1;
-	if (first && !at)
-		at = 1;
-	if (at == loop->armed_ns)
+	else if (first)
+		at = first->key ? first->key : 1;
+	else
+		return;
+	if (loop->armed_ns && loop->armed_ns <= at)
 		return;
 	spec.it_value.tv_sec = (time_t)(at / 1000000000u);
 	spec.it_value.tv_nsec = (long)(at % 1000000000u);
@@ -183,7 +190,7 @@ static void mirror(struct loop *loop)
 
 int mesh_timer_start_at(struct loop *loop, struct loop_timer *timer, uint64_t at_ns)
 {
-	int rc = mesh_heap_put(&loop->timers, &timer->item, at_ns);
+	int rc = mesh_heap_put(&loop->timers, &timer->item, at_ns < loop->not_before_ns ? loop->not_before_ns : at_ns);
 
 	if (!rc)
 		mirror(loop);
@@ -226,43 +233,11 @@ void mesh_loop_undefer(struct loop_task *task)
 
 void mesh_loop_post(struct loop *loop, struct loop_mail *mail)
 {
-	struct loop_mail *newest = atomic_load_explicit(&loop->shared.mail, memory_order_relaxed);
-	uint64_t one = 1;
-
-	do
-		mail->next = newest;
-	while (!atomic_compare_exchange_weak_explicit(&loop->shared.mail, &newest, mail, memory_order_seq_cst,
-						      memory_order_relaxed));
-	/* from here on the mail may have run and the loop may be gone, unless it sleeps: then it waits for this write */
-	if (atomic_exchange(&loop->shared.asleep, false))
-		while (write(loop->shared.eventfd, &one, sizeof(one)) < 0 && errno == EINTR)
-			;
+	mesh_mailbox_post(&loop->shared.box, mail);
 }
 
-static int run_mail(struct loop *loop)
-{
-	struct loop_mail *mail = atomic_exchange(&loop->shared.mail, NULL), *oldest = NULL;
-	int count = 0;
-
-	while (mail) { /* into the order of posting */
-		struct loop_mail *next = mail->next;
-
-		mail->next = oldest;
-		oldest = mail;
-		mail = next;
-	}
-	while (oldest) {
-		struct loop_mail *next = oldest->next;
-
-		oldest->run(oldest);
-		oldest = next;
-		count++;
-	}
-	return count;
-}
-
-/* Those queued before this; what they queue comes in the next round. */
-static int run_tasks(struct loop *loop)
+/* Those queued before this. */
+static int run_queued(struct loop *loop)
 {
 	struct link now;
 	int count = 0;
@@ -282,23 +257,31 @@ static int run_tasks(struct loop *loop)
 	return count;
 }
 
+static int run_tasks(struct loop *loop)
+{
+	int count = 0;
+
+	for (int i = 0; i < TASK_ROUNDS && !mesh_list_empty(&loop->tasks); i++)
+		count += run_queued(loop);
+	return count;
+}
+
 static int run_timers(struct loop *loop)
 {
 	uint64_t until = loop->now_ns;
+	struct heap_item *first;
 	int count = 0;
 
-	for (;;) {
-		struct heap_item *first = mesh_heap_first(&loop->timers);
-		struct loop_timer *timer;
+	loop->not_before_ns = until + 1; /* else a timer that starts itself anew with no delay would never let go */
+	while ((first = mesh_heap_first(&loop->timers)) && first->key <= until) {
+		struct loop_timer *timer = MESH_CONTAINER(first, struct loop_timer, item);
 
-		/* bounded: a timer that starts itself anew with no delay waits for the next round */
-		if (!first || first->key > until || count >= 1 << 16)
-			return count;
-		timer = MESH_CONTAINER(first, struct loop_timer, item);
 		mesh_heap_remove(&loop->timers, first);
 		timer->due(timer);
 		count++;
 	}
+	loop->not_before_ns = 0;
+	return count;
 }
 
 static unsigned what_of(uint32_t bits)
@@ -343,45 +326,50 @@ static int wait_ms(struct loop *loop, int timeout_ms)
 	mesh_loop_update_ns(loop);
 	if (first->key <= loop->now_ns)
 		return 0;
-	left = (first->key - loop->now_ns + 999999) / 1000000;
+	left = (first->key - loop->now_ns - 1) / 1000000 + 1; /* up: waking early would mean waiting twice */
 	if (left > INT32_MAX)
 		left = INT32_MAX;
 	return timeout_ms < 0 || (uint64_t)timeout_ms > left ? (int)left : timeout_ms;
 }
 
-/* From now on whoever posts wakes; what came a moment ago without waking shows on the descriptor all the same. */
-static void fall_asleep(struct loop *loop)
+/* One epoll_wait. Only while it may block need others wake us. */
+static int fetch(struct loop *loop, int timeout_ms)
 {
-	uint64_t one = 1;
+	int ready;
 
-	atomic_store(&loop->shared.asleep, true);
-	if (atomic_load(&loop->shared.mail) && atomic_exchange(&loop->shared.asleep, false))
-		while (write(loop->shared.eventfd, &one, sizeof(one)) < 0 && errno == EINTR)
-			;
+	timeout_ms = wait_ms(loop, timeout_ms);
+	if (timeout_ms && !mesh_mailbox_sleep(&loop->shared.box))
+		timeout_ms = 0;
+	ready = epoll_wait(loop->epoll, loop->batch, BATCH, timeout_ms);
+	if (ready < 0 && errno != EINTR)
+		return MESH_ERROR_SYSTEM;
+	loop->batch_count = ready > 0 ? ready : 0;
+	return 0;
 }
 
 int mesh_loop_run(struct loop *loop, int timeout_ms)
 {
-	int count, ready;
-	bool failed;
+	int count, rc;
 
+	if (loop->running)
+		return MESH_ERROR_THREAD;
 	loop->running = true;
-	count = run_mail(loop);
+	if (!mesh_mailbox_empty(&loop->shared.box) || !mesh_list_empty(&loop->tasks))
+		mesh_loop_update_ns(loop); /* the last round may be long ago */
+	count = mesh_mailbox_run(&loop->shared.box);
 	count += run_tasks(loop);
-	if (count)
-		timeout_ms = 0;
-	ready = epoll_wait(loop->epoll, loop->batch, BATCH, wait_ms(loop, timeout_ms));
-	failed = ready < 0 && errno != EINTR;
-	loop->batch_count = ready > 0 ? ready : 0;
-	atomic_store(&loop->shared.asleep, false);
+	rc = fetch(loop, count ? 0 : timeout_ms);
+	mesh_mailbox_awake(&loop->shared.box);
 	mesh_loop_update_ns(loop);
 	count += run_ready(loop);
 	count += run_timers(loop);
-	count += run_mail(loop);
-	fall_asleep(loop);
+	count += mesh_mailbox_run(&loop->shared.box);
+	count += run_tasks(loop);
 	loop->running = false;
+	if (loop->timerfd >= 0) /* somebody polls us from outside */
+		mesh_mailbox_sleep_outside(&loop->shared.box);
 	mirror(loop);
-	return failed ? MESH_ERROR_SYSTEM : count;
+	return rc ? rc : count;
 }
 
 int mesh_loop_fd(struct loop *loop)
@@ -393,12 +381,13 @@ int mesh_loop_fd(struct loop *loop)
 	fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (fd < 0)
 		return MESH_ERROR_SYSTEM;
-	if (mesh_loop_watch(loop, &loop->timer_io, fd, LOOP_READ)) {
+	if (watch_edge(loop, &loop->timer_io, fd)) {
 		close(fd);
 		return MESH_ERROR_SYSTEM;
 	}
 	loop->timerfd = fd;
-	loop->armed_ns = 0;
+	if (!loop->running) /* else the round does it when it ends */
+		mesh_mailbox_sleep_outside(&loop->shared.box);
 	mirror(loop);
 	return loop->epoll;
 }

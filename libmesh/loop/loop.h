@@ -18,7 +18,7 @@ enum {
 	LOOP_ERROR = 4, /* always reported: error or both directions closed */
 };
 
-/* A watched descriptor, embedded in its owner. Level-triggered unless `edge`. */
+/* A watched descriptor, embedded in its owner. Level-triggered. */
 struct loop_io {
 	int fd;         /* -1: not watched */
 	unsigned wants; /* LOOP_READ | LOOP_WRITE */
@@ -30,14 +30,16 @@ struct loop_timer {
 	void (*due)(struct loop_timer *timer);
 };
 
-/* Runs once, after the present callback returned; embedded in its owner. Never inside the call that queued it. */
+/* Runs once, after the present callback returned and in the same round if there is one; embedded in its owner. Never inside
+ * the call that queued it. */
 struct loop_task {
 	struct link link;
 	bool queued;
 	void (*run)(struct loop_task *task);
 };
 
-/* Sent by another thread; embedded in its owner, which keeps it alive until it ran. */
+/* Sent by another thread; embedded in its owner, which keeps it alive until it ran and does not post it again before. Mail
+ * of one thread runs in the order of posting. */
 struct loop_mail {
 	struct loop_mail *next;
 	void (*run)(struct loop_mail *mail);
@@ -55,7 +57,8 @@ int mesh_loop_watch(struct loop *loop, struct loop_io *io, int fd, unsigned want
 int mesh_loop_change(struct loop *loop, struct loop_io *io, unsigned wants); /* no syscall when nothing changes */
 void mesh_loop_unwatch(struct loop *loop, struct loop_io *io); /* before close(fd); no `ready` comes afterwards, even for events already fetched */
 
-int mesh_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t delay_ns); /* restarts a running one; NOMEM */
+/* Restarts a running one; NOMEM. Started by a timer that is due, it waits at least for the next round. */
+int mesh_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t delay_ns);
 int mesh_timer_start_at(struct loop *loop, struct loop_timer *timer, uint64_t at_ns);
 void mesh_timer_stop(struct loop *loop, struct loop_timer *timer);
 static inline bool mesh_timer_running(const struct loop_timer *timer)
@@ -66,10 +69,14 @@ static inline bool mesh_timer_running(const struct loop_timer *timer)
 void mesh_loop_defer(struct loop *loop, struct loop_task *task); /* harmless when queued already */
 void mesh_loop_undefer(struct loop_task *task);
 
-void mesh_loop_post(struct loop *loop, struct loop_mail *mail); /* any thread; wakes the loop only when it sleeps or may */
+/* Any thread, which sees to it that the loop outlives the call. Wakes the loop only when it sleeps or may. */
+void mesh_loop_post(struct loop *loop, struct loop_mail *mail);
 
-/* Runs tasks, mail, due timers and ready descriptors once; waits up to timeout_ms (-1: for ever) when nothing is due.
- * Returns how many callbacks ran, or MESH_ERROR_SYSTEM. */
+/*
+ * One round: mail and tasks that wait, ready descriptors, due timers, then what mail and tasks these left. Waits up to
+ * timeout_ms (-1: for ever) for a first descriptor or timer when nothing was waiting. Returns how many callbacks ran (0:
+ * time is up, or a signal came), MESH_ERROR_SYSTEM, or MESH_ERROR_THREAD from inside a round.
+ */
 int mesh_loop_run(struct loop *loop, int timeout_ms);
 /* For an owner's loop: an epoll descriptor; timers are mirrored to a timerfd in it once this was asked for. */
 int mesh_loop_fd(struct loop *loop);

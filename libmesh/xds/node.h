@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How we introduce ourselves to the control plane: the Node message. */
+#ifndef MESH_XDS_NODE_H
+#define MESH_XDS_NODE_H
+
+#include "base/buf.h"
+#include "base/why.h"
+#include "xds/bootstrap.h"
+
+/* Appends the packed envoy.config.core.v3.Node. MESH_ERROR_INVALID with words, NOMEM. */
+int mesh_node_encode(const struct bootstrap *bootstrap, struct buf *out, struct why *why);
+/* Appends the bootstrap section of a config dump: {"@type": .., "bootstrap": {"node": {..}}}. Holds no secret. */
+int mesh_node_dump(const struct bootstrap *bootstrap, struct buf *out);
+
+#endif

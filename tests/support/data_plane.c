@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Builds the smallest configuration that carries a call, by hand. */
+#include "support/data_plane.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void *object(struct data_plane *plane, size_t bytes, const char *name)
+{
+	void *made = mesh_config_object_new(&plane->mesh->mem, bytes, mesh_slice_of(name));
+
+	if (!made)
+		abort();
+	return made;
+}
+
+static void put(struct data_plane *plane, struct table **table, void *item)
+{
+	struct table *next;
+
+	if (mesh_table_put(&plane->mesh->mem, *table, item, &next))
+		abort();
+	mesh_table_release(*table);
+	*table = next;
+	mesh_config_object_release(item);
+}
+
+static struct endpoint_set *make_endpoints(struct data_plane *plane)
+{
+	struct endpoint_set *set = object(plane, sizeof(*set), "outbound|9080||reviews");
+	struct arena *arena = &set->object.arena;
+
+	set->localities = mesh_arena_array(arena, 1, sizeof(*set->localities));
+	set->count = 1;
+	set->priority_count = 1;
+	set->overprovisioning = 140;
+	set->endpoint_count = (uint32_t)plane->port_count;
+	set->localities[0].weight = 1;
+	set->localities[0].count = plane->port_count;
+	set->localities[0].endpoints = mesh_arena_array(arena, plane->port_count + 1, sizeof(struct endpoint_config));
+	for (size_t i = 0; i < plane->port_count; i++) {
+		struct endpoint_config *e = &set->localities[0].endpoints[i];
+
+		e->text = mesh_arena_printf(arena, "127.0.0.1:%u", plane->ports[i]);
+		e->hash = mesh_slice_hash(e->text);
+		e->weight = 1;
+		e->port = plane->ports[i];
+		mesh_address_parse(&e->address, MESH_SLICE("127.0.0.1"), plane->ports[i]);
+	}
+	return set;
+}
+
+static struct cluster_config *make_cluster(struct data_plane *plane)
+{
+	struct cluster_config *cluster = object(plane, sizeof(*cluster), "outbound|9080||reviews");
+
+	cluster->hash = mesh_slice_hash(cluster->object.item.name);
+	cluster->eds_name = cluster->object.item.name;
+	cluster->lb = LB_ROUND_ROBIN;
+	cluster->panic_percent = 50;
+	cluster->connect_timeout_ns = 1000000000;
+	cluster->idle_timeout_ns = -1;
+	cluster->breaker = plane->breaker;
+	return cluster;
+}
+
+static struct route_config *make_routes(struct data_plane *plane, const char *name, const char *domain, bool outbound)
+{
+	struct route_config *routes = object(plane, sizeof(*routes), name);
+	struct arena *arena = &routes->object.arena;
+	struct virtual_host *host = mesh_arena_array(arena, 1, sizeof(*host));
+	struct route *route = mesh_arena_array(arena, 1, sizeof(*route));
+
+	routes->hosts = host;
+	routes->host_count = 1;
+	routes->ignore_port = true;
+	host->name = mesh_slice_of("host");
+	host->routes = route;
+	host->route_count = 1;
+	host->include_attempt_count = outbound;
+	route->name = mesh_slice_of("default");
+	route->match.kind = PATH_MATCH_PREFIX;
+	route->match.path = mesh_slice_of("/");
+	route->cluster = mesh_slice_of("outbound|9080||reviews");
+	route->cluster_hash = mesh_slice_hash(route->cluster);
+	route->timeout_ns = plane->timeout_ns;
+	route->retry = outbound ? plane->retry : NULL;
+	if (domain[0] == '*') {
+		routes->any = host;
+		return routes;
+	}
+	routes->exact = mesh_arena_array(arena, 1, sizeof(*routes->exact));
+	routes->exact_count = 1;
+	routes->exact[0].text = mesh_slice_of(domain);
+	routes->exact[0].hash = mesh_slice_hash(routes->exact[0].text);
+	routes->exact[0].host = host;
+	return routes;
+}
+
+static struct listener_config *make_listener(struct data_plane *plane, const char *name, uint16_t port, bool inbound)
+{
+	struct listener_config *listener = object(plane, sizeof(*listener), name);
+	struct arena *arena = &listener->object.arena;
+	struct chain *chain = mesh_arena_array(arena, 1, sizeof(*chain));
+
+	listener->address = mesh_slice_of("0.0.0.0");
+	listener->port = port;
+	listener->inbound = inbound;
+	listener->outbound = !inbound;
+	listener->use_original_dst = inbound;
+	listener->chains = chain;
+	listener->chain_count = 1;
+	chain->kind = CHAIN_HTTP;
+	chain->http = mesh_arena_array(arena, 1, sizeof(*chain->http));
+	chain->http->route_name = mesh_slice_of(inbound ? "inbound" : "9080");
+	chain->http->generate_request_id = true;
+	chain->http->server_name = mesh_slice_of("istio-envoy");
+	chain->http->idle_timeout_ns = chain->http->stream_idle_timeout_ns = -1;
+	return listener;
+}
+
+void data_plane_publish(struct data_plane *plane)
+{
+	struct table *listeners = NULL, *routes = NULL, *clusters = NULL, *endpoints = NULL, *secrets = NULL;
+	struct snapshot *snapshot;
+	struct secret *secret;
+
+	put(plane, &listeners, make_listener(plane, "0.0.0.0_9080", 9080, false));
+	put(plane, &listeners, make_listener(plane, "virtualInbound", 15006, true));
+	put(plane, &routes, make_routes(plane, "9080", "reviews", true));
+	put(plane, &routes, make_routes(plane, "inbound", "*", false));
+	put(plane, &clusters, make_cluster(plane));
+	put(plane, &endpoints, make_endpoints(plane));
+	if (mesh_secret_new(&plane->mesh->mem, MESH_SLICE("default"), MESH_SLICE("x"), MESH_SLICE("x"),
+			    (struct mesh_slice){NULL, 0}, &secret))
+		abort();
+	put(plane, &secrets, secret);
+	if (mesh_snapshot_new(&plane->mesh->mem, ++plane->version, listeners, routes, clusters, endpoints, secrets, true, &snapshot))
+		abort();
+	mesh_table_release(listeners);
+	mesh_table_release(routes);
+	mesh_table_release(clusters);
+	mesh_table_release(endpoints);
+	mesh_table_release(secrets);
+	mesh_publisher_set(&plane->mesh->publisher, snapshot);
+}
+
+static void log_line(void *user, enum mesh_log_level level, const char *subject, const char *text)
+{
+	fprintf(stderr, "%s: %s\n", subject, text);
+}
+
+int data_plane_open(struct data_plane *plane, unsigned workers, const struct mesh_mem *mem)
+{
+	struct log log = {.sink = getenv("MESH_TEST_LOG") ? log_line : NULL, .level = MESH_LOG_DEBUG};
+
+	memset(plane, 0, sizeof(*plane));
+	plane->breaker = (struct circuit_breaker){.connections = UINT32_MAX, .pending = UINT32_MAX, .requests = UINT32_MAX,
+						  .retries = UINT32_MAX};
+	return mesh_setup(mem ? mem : &mesh_mem_default, &log, workers, &plane->mesh);
+}
+
+void data_plane_close(struct data_plane *plane)
+{
+	mesh_teardown(plane->mesh);
+}
