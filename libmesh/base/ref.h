@@ -26,10 +26,8 @@ static inline void mesh_ref_drop(struct ref *ref) /* NULL allowed */
 {
 	if (!ref)
 		return;
-	if (atomic_fetch_sub_explicit(&ref->count, 1, memory_order_release) != 1)
-		return;
-	atomic_thread_fence(memory_order_acquire);
-	ref->destroy(ref);
+	if (atomic_fetch_sub_explicit(&ref->count, 1, memory_order_acq_rel) == 1)
+		ref->destroy(ref);
 }
 
 #endif

@@ -5,9 +5,6 @@
  */
 #include "xds/decode.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "envoy/config/core/v3/base.pb-c.h"
 #include "envoy/config/core/v3/health_check.pb-c.h"
 #include "envoy/config/endpoint/v3/endpoint.pb-c.h"
@@ -174,13 +171,20 @@ static void locality(struct decode *d, const lb_locality *message, struct locali
 }
 
 /* By priority; those of one priority stay in the order they came in. */
-static int locality_order(const void *left, const void *right)
+static void sort_localities(struct decode *d, struct endpoint_set *set)
 {
-	const struct locality *a = left, *b = right;
+	size_t places[PRIORITY_MAX + 2] = {0};
+	struct locality *sorted = mesh_decode_array(d, set->count, sizeof(*sorted));
 
-	if (a->priority != b->priority)
-		return a->priority < b->priority ? -1 : 1;
-	return a->endpoints < b->endpoints ? -1 : a->endpoints > b->endpoints;
+	if (!sorted)
+		return;
+	for (size_t i = 0; i < set->count; i++)
+		places[set->localities[i].priority + 1]++;
+	for (size_t i = 1; i < PRIORITY_MAX + 2; i++)
+		places[i] += places[i - 1];
+	for (size_t i = 0; i < set->count; i++)
+		sorted[places[set->localities[i].priority]++] = set->localities[i];
+	set->localities = sorted;
 }
 
 static void check_sums(struct decode *d, const struct endpoint_set *set)
@@ -234,8 +238,8 @@ struct endpoint_set *mesh_decode_assignment(struct decode *d,
 		if (set->localities[i].priority >= set->priority_count)
 			set->priority_count = set->localities[i].priority + 1;
 	}
-	if (set->count > 1)
-		qsort(set->localities, set->count, sizeof(*set->localities), locality_order);
+	if (d->rc == 0 && set->priority_count > 1)
+		sort_localities(d, set);
 	check_sums(d, set);
 	d->object = outer;
 	if (d->rc == 0)
