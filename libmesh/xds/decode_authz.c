@@ -413,6 +413,10 @@ struct authz_rules *mesh_decode_authz(struct decode *d, const char *field, const
 			mesh_decode_fail(d, "must not be empty");
 		mesh_decode_pop(d);
 	}
+	if (message->base.n_unknown_fields > 0 && !shadow) {
+		mesh_decode_note(d, "unknown field: not supported");
+		rules = mesh_decode_authz_refuse(d);
+	}
 	if (rules && rules->count > 1)
 		qsort(rules->policies, rules->count, sizeof(*rules->policies), policy_order);
 	mesh_decode_pop(d);

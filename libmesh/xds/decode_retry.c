@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Retry policies. Extensions that only choose where to try again are passed over with a warning when unknown: a retry
+ * then goes to any endpoint, which costs no security.
+ */
+#include "xds/decode.h"
+
+#include "config/retry_on.h"
+#include "envoy/config/route/v3/route_components.pb-c.h"
+#include "envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config.pb-c.h"
+#include "google/protobuf/any.pb-c.h"
+#include "google/protobuf/wrappers.pb-c.h"
+
+#define BACKOFF_BASE_NS (25 * 1000000ll)
+#define BACKOFF_LEAST_NS 1000000ll
+
+typedef Envoy__Config__Route__V3__RetryPolicy retry_message;
+
+/* Words, and status codes among them; unknown words are ignored as Envoy does. */
+static void conditions(struct decode *d, const retry_message *message, struct retry_config *retry)
+{
+	struct mesh_slice rest = mesh_slice_of(message->retry_on);
+	size_t room = message->n_retriable_status_codes, commas = 1;
+
+	for (size_t i = 0; i < rest.len; i++)
+		commas += rest.data[i] == ',';
+	retry->status_codes = mesh_decode_array(d, room + commas, sizeof(*retry->status_codes));
+	if (!retry->status_codes)
+		return;
+	for (size_t i = 0; i < room; i++)
+		retry->status_codes[retry->status_code_count++] = message->retriable_status_codes[i];
+	while (rest.data) {
+		struct mesh_slice word = mesh_slice_trim(mesh_slice_cut(&rest, ','));
+		uint64_t code;
+
+		retry->on |= mesh_retry_on_bit(word);
+		if (!mesh_slice_to_u64(word, &code) || code < 100 || code > 599)
+			continue;
+		retry->on |= RETRY_RETRIABLE_STATUS_CODES;
+		retry->status_codes[retry->status_code_count++] = (uint32_t)code;
+	}
+}
+
+static void backoff(struct decode *d, const Envoy__Config__Route__V3__RetryPolicy__RetryBackOff *message,
+		    struct retry_config *retry)
+{
+	retry->backoff_base_ns = BACKOFF_BASE_NS;
+	if (message) {
+		mesh_decode_push(d, "retry_back_off");
+		if (!message->base_interval)
+			mesh_decode_fail_field(d, "base_interval", "is required");
+		retry->backoff_base_ns =
+			mesh_decode_duration_positive(d, "base_interval", message->base_interval, BACKOFF_BASE_NS);
+		if (retry->backoff_base_ns < BACKOFF_LEAST_NS)
+			retry->backoff_base_ns = BACKOFF_LEAST_NS;
+	}
+	retry->backoff_max_ns = retry->backoff_base_ns > INT64_MAX / 10 ? INT64_MAX : retry->backoff_base_ns * 10;
+	if (message) {
+		retry->backoff_max_ns =
+			mesh_decode_duration_positive(d, "max_interval", message->max_interval, retry->backoff_max_ns);
+		if (retry->backoff_max_ns < retry->backoff_base_ns)
+			mesh_decode_fail_field(d, "max_interval", "must not be less than base_interval");
+		mesh_decode_pop(d);
+	}
+}
+
+static void hosts(struct decode *d, const retry_message *message, struct retry_config *retry)
+{
+	for (size_t i = 0; i < message->n_retry_host_predicate; i++) {
+		const Envoy__Config__Route__V3__RetryPolicy__RetryHostPredicate *predicate = message->retry_host_predicate[i];
+
+		if (strcmp(predicate->name, "envoy.retry_host_predicates.previous_hosts") == 0)
+			retry->previous_hosts = true;
+		else
+			mesh_decode_warning(d, "retry_host_predicate \"%.80s\": passed over", predicate->name);
+	}
+	retry->host_selection_attempts = 1;
+	if (message->host_selection_retry_max_attempts > 0)
+		retry->host_selection_attempts = message->host_selection_retry_max_attempts > UINT32_MAX
+							 ? UINT32_MAX
+							 : (uint32_t)message->host_selection_retry_max_attempts;
+}
+
+static void priorities(struct decode *d, const Envoy__Config__Route__V3__RetryPolicy__RetryPriority *message,
+		       struct retry_config *retry)
+{
+	const ProtobufCMessageDescriptor *type =
+		&envoy__extensions__retry__priority__previous_priorities__v3__previous_priorities_config__descriptor;
+	Envoy__Extensions__Retry__Priority__PreviousPriorities__V3__PreviousPrioritiesConfig *config;
+
+	if (!message)
+		return;
+	if (message->config_type_case != ENVOY__CONFIG__ROUTE__V3__RETRY_POLICY__RETRY_PRIORITY__CONFIG_TYPE_TYPED_CONFIG ||
+	    !mesh_decode_any_is(message->typed_config, type)) {
+		mesh_decode_warning(d, "retry_priority \"%.80s\": passed over", message->name);
+		return;
+	}
+	mesh_decode_push(d, "retry_priority");
+	config = mesh_decode_any_open(d, "typed_config", message->typed_config, type);
+	if (config && config->update_frequency <= 0)
+		mesh_decode_fail_field(d, "update_frequency", "must be greater than 0");
+	retry->previous_priorities = true;
+	retry->previous_priorities_update = config ? (uint32_t)config->update_frequency : 0;
+	mesh_decode_any_close(d);
+	mesh_decode_pop(d);
+}
+
+static struct header_match *headers(struct decode *d, const char *field, size_t n,
+				    Envoy__Config__Route__V3__HeaderMatcher **messages, size_t *count)
+{
+	struct header_match *matches = mesh_decode_array(d, n, sizeof(*matches));
+
+	*count = matches ? n : 0;
+	for (size_t i = 0; i < *count && d->rc == 0; i++) {
+		mesh_decode_push_item(d, field, i);
+		if (!mesh_decode_header_match(d, messages[i], &matches[i]))
+			mesh_decode_fail(d, "unknown kind of header matcher");
+		mesh_decode_pop(d);
+	}
+	return matches;
+}
+
+struct retry_config *mesh_decode_retry(struct decode *d, const retry_message *message)
+{
+	struct retry_config *retry = message ? mesh_decode_array(d, 1, sizeof(*retry)) : NULL;
+
+	if (!retry)
+		return NULL;
+	mesh_decode_push(d, "retry_policy");
+	conditions(d, message, retry);
+	retry->retries = mesh_decode_u32(message->num_retries, 1);
+	retry->per_try_timeout_ns = mesh_decode_duration(d, "per_try_timeout", message->per_try_timeout, 0);
+	retry->per_try_idle_timeout_ns = mesh_decode_duration(d, "per_try_idle_timeout", message->per_try_idle_timeout, 0);
+	backoff(d, message->retry_back_off, retry);
+	hosts(d, message, retry);
+	priorities(d, message->retry_priority, retry);
+	retry->retriable_headers = headers(d, "retriable_headers", message->n_retriable_headers, message->retriable_headers,
+					   &retry->retriable_header_count);
+	retry->retriable_request_headers = headers(d, "retriable_request_headers", message->n_retriable_request_headers,
+						   message->retriable_request_headers,
+						   &retry->retriable_request_header_count);
+	if (message->n_retry_options_predicates)
+		mesh_decode_warning(d, "retry_options_predicates of a retry policy: passed over");
+	if (message->rate_limited_retry_back_off)
+		mesh_decode_warning(d, "rate_limited_retry_back_off of a retry policy: passed over");
+	mesh_decode_pop(d);
+	return retry;
+}
