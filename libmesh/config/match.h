@@ -21,6 +21,8 @@ struct string_match {
 	struct regex *regex; /* owned by the configuration object */
 };
 
+bool mesh_string_matches(const struct string_match *match, struct mesh_slice text);
+
 enum header_match_kind {
 	HEADER_MATCH_PRESENT, /* present_match true; false is the same inverted */
 	HEADER_MATCH_STRING,

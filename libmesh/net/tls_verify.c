@@ -7,7 +7,6 @@
 #include <openssl/x509v3.h>
 
 #include "net/tls.h"
-#include "policy/header_match.h"
 
 enum { SANS_MAX = 64 };
 

@@ -8,7 +8,6 @@
 #include "config/match.h"
 #include "policy/route_match.h"
 
-bool mesh_string_matches(const struct string_match *match, struct mesh_slice text);
 /* Applied to the joined value of the header, absent when there is none. */
 bool mesh_header_value_matches(const struct header_match *match, struct mesh_slice value);
 /* Value of a request's header as matchers see it: pseudo headers, "host" as the authority, several joined. NOMEM. */
