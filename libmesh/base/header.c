@@ -101,7 +101,7 @@ size_t mesh_headers_count(const struct headers *headers, struct mesh_slice name)
 
 struct mesh_slice mesh_headers_joined(const struct headers *headers, struct arena *arena, struct mesh_slice name, bool *failed)
 {
-	size_t count = 0, bytes = 0;
+	size_t count = 0, total, bytes = 0;
 	struct mesh_slice first = {NULL, 0};
 	char *text, *at;
 
@@ -113,6 +113,7 @@ struct mesh_slice mesh_headers_joined(const struct headers *headers, struct aren
 		}
 	if (count < 2)
 		return first;
+	total = count;
 	text = at = mesh_arena_alloc(arena, bytes);
 	if (!text) {
 		*failed = true;
@@ -120,7 +121,7 @@ struct mesh_slice mesh_headers_joined(const struct headers *headers, struct aren
 	}
 	for (size_t i = 0; i < headers->count; i++)
 		if (named(&headers->items[i], name)) {
-			if (at != text)
+			if (count-- != total)
 				*at++ = ',';
 			memcpy(at, headers->items[i].value.data, headers->items[i].value.len);
 			at += headers->items[i].value.len;

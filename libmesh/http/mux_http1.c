@@ -44,6 +44,7 @@ struct http1 {
 	bool dead;          /* owner->closed is due or was told */
 	bool told;
 	bool blocked;       /* the transport took less than all */
+	bool unread;        /* the transport may hold more that no poll will tell of */
 	size_t wasted;
 	unsigned empty_lines;
 	enum http1_body body; /* being sent */
@@ -127,7 +128,7 @@ static void settle(struct http1 *http1)
 			return;
 		if (!exchange->received_end)
 			http1->wasting = true;
-		reusable = !http1->close_after;
+		reusable = !http1->close_after && !http1->base.draining;
 	} else {
 		if (!exchange->received_end)
 			return;
@@ -404,6 +405,8 @@ static void read_some(struct http1 *http1)
 	for (unsigned i = 0; i < 16 && !drained && wants_input(http1); i++) {
 		ssize_t n = http1->base.transport->ops->read(http1->base.transport, bytes, sizeof(bytes), &drained);
 
+		http1->unread = n > 0 && !drained;
+
 		if (n > 0) {
 			http1->base.read_bytes += (uint64_t)n;
 			take_input(http1, mesh_slice_make(bytes, (size_t)n));
@@ -419,12 +422,22 @@ static void read_some(struct http1 *http1)
 	}
 }
 
+/* Draining with nothing under way any more: the end. */
+static void retire(struct http1 *http1)
+{
+	if (http1->base.draining && !http1->exchange && !http1->receiving && !mesh_buf_len(&http1->in))
+		doom(http1, 0, "");
+}
+
 static void http1_ready(struct mux *mux, unsigned what)
 {
 	struct http1 *http1 = http1_of(mux);
 
 	if (what & LOOP_READ)
 		read_some(http1);
+	if (http1->unread && wants_input(http1))
+		make_dirty(http1); /* the flush goes on reading */
+	retire(http1);
 	if ((what & LOOP_ERROR) && !(what & LOOP_READ && wants_input(http1)) && !http1->dead)
 		fail(http1, MESH_ERROR_RESET, "the connection was reset");
 	if (what & LOOP_WRITE && (mesh_buf_len(&http1->out) || http1->blocked)) {
@@ -484,6 +497,11 @@ static void http1_flush(struct mux *mux)
 		if (!http1->dead && http1->peer_ended && !http1->base.server)
 			input_ended(http1);
 		parse_kept(http1);
+		if (http1->unread)
+			read_some(http1);
+		if (http1->unread && wants_input(http1))
+			make_dirty(http1);
+		retire(http1);
 	}
 	tell_writable(http1);
 	if (mesh_buf_len(&http1->out) && !http1->blocked && !http1->dead)
@@ -675,10 +693,9 @@ static void http1_drain(struct mux *mux)
 			http1->close_after = true; /* its head promised more; the close itself says it */
 		return;
 	}
-	if (!http1_receiving_head(mux) && !http1->receiving) {
-		doom(http1, 0, "");
-		make_dirty(http1);
-	}
+	if (!http1->reading) /* a request that just begins is still answered */
+		retire(http1);
+	make_dirty(http1);
 }
 
 static void http1_destroy(struct mux *mux)

@@ -46,7 +46,7 @@ static void basics(void **state)
 
 static void against_model(void **state)
 {
-	char names[NAMES][16];
+	char names[NAMES][24];
 	void *model[NAMES] = {0};
 	struct failing_mem failing;
 	struct rand rand;
