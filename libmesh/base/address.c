@@ -48,8 +48,10 @@ static size_t write_v4(const struct address *address, char *text)
 	char *at = text;
 
 	for (unsigned i = 0; i < 5; i++) {
-		unsigned scale = parts[i] >= 10000 ? 10000 : parts[i] >= 1000 ? 1000 : parts[i] >= 100 ? 100 : parts[i] >= 10 ? 10 : 1;
+		unsigned scale = 1;
 
+		while (parts[i] / 10 >= scale)
+			scale *= 10;
 		if (i)
 			*at++ = i == 4 ? ':' : '.';
 		for (; scale; scale /= 10)

@@ -19,7 +19,8 @@ struct address {
 
 #define MESH_ADDRESS_TEXT_BYTES 64 /* "[v6]:port" with its NUL */
 int mesh_address_parse(struct address *address, struct mesh_slice ip, uint16_t port); /* numeric; INVALID */
-size_t mesh_address_text(const struct address *address, char text[MESH_ADDRESS_TEXT_BYTES]); /* "ip:port", NUL-terminated */
+/* "ip:port", NUL-terminated; its length. */
+size_t mesh_address_text(const struct address *address, char text[MESH_ADDRESS_TEXT_BYTES]);
 uint16_t mesh_address_port(const struct address *address);
 bool mesh_address_equal(const struct address *a, const struct address *b);
 

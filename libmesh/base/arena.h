@@ -23,7 +23,7 @@ void mesh_arena_free(struct arena *arena);
 void *mesh_arena_alloc(struct arena *arena, size_t bytes);  /* 16-aligned; NULL when out of memory or over the limit */
 void *mesh_arena_zalloc(struct arena *arena, size_t bytes);
 void *mesh_arena_array(struct arena *arena, size_t count, size_t each); /* zeroed, overflow checked */
-/* Copy with a NUL behind it. A failed copy of a non-empty slice gives {NULL, 0} and sets *failed when failed != NULL. */
+/* Copy with a NUL behind it; absent stays absent. Without memory {NULL, 0}, and sets *failed when failed != NULL. */
 struct mesh_slice mesh_arena_slice(struct arena *arena, struct mesh_slice slice, bool *failed);
 struct mesh_slice mesh_arena_printf(struct arena *arena, const char *format, ...)
 	__attribute__((format(printf, 2, 3))); /* {NULL, 0} when out of memory */

@@ -44,8 +44,8 @@ static void move_to_front(struct buf *buf)
 	buf->end = len;
 }
 
-/* Moving is worth it when at least as much was consumed as is left; else a nearly full queue would move at every append.
- * `spare` bytes are written behind but not kept, so the limit does not count them. */
+/* Moving is worth it when at least as much was consumed as is left; else a nearly full queue would move at every
+ * append. `spare` bytes are written behind but not kept, so the limit does not count them. */
 static int make_room(struct buf *buf, size_t bytes, size_t spare)
 {
 	size_t len = mesh_buf_len(buf), need, room;

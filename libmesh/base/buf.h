@@ -19,9 +19,11 @@ void mesh_buf_init(struct buf *buf, const struct mesh_mem *mem, size_t limit); /
 void mesh_buf_free(struct buf *buf);
 void mesh_buf_clear(struct buf *buf);  /* keeps the block */
 void mesh_buf_shrink(struct buf *buf); /* gives the block back when empty */
-int mesh_buf_append(struct buf *buf, struct mesh_slice bytes); /* MESH_ERROR_NOMEM, MESH_ERROR_TOO_LARGE; all or nothing */
+/* Appending is all or nothing: NOMEM, TOO_LARGE. */
+int mesh_buf_append(struct buf *buf, struct mesh_slice bytes);
 int mesh_buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
-char *mesh_buf_reserve(struct buf *buf, size_t bytes); /* room to write into, then mesh_buf_commit; NULL: no memory/limit */
+/* Room to write into, then mesh_buf_commit with at most as many; NULL: no memory, or past the limit. */
+char *mesh_buf_reserve(struct buf *buf, size_t bytes);
 void mesh_buf_commit(struct buf *buf, size_t bytes);
 void mesh_buf_consume(struct buf *buf, size_t bytes);
 

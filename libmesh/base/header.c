@@ -99,7 +99,8 @@ size_t mesh_headers_count(const struct headers *headers, struct mesh_slice name)
 	return count;
 }
 
-struct mesh_slice mesh_headers_joined(const struct headers *headers, struct arena *arena, struct mesh_slice name, bool *failed)
+struct mesh_slice mesh_headers_joined(const struct headers *headers, struct arena *arena, struct mesh_slice name,
+				      bool *failed)
 {
 	size_t count = 0, total, bytes = 0;
 	struct mesh_slice first = {NULL, 0};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Binary min-heap of items ordered by a 64-bit key, for timers. Items know their place, so removal is O(log n). Of equal
- * keys any may come first.
+ * Binary min-heap of items ordered by a 64-bit key, for timers. Items know their place, so removal is O(log n). Of
+ * equal keys any may come first.
  */
 #ifndef MESH_BASE_HEAP_H
 #define MESH_BASE_HEAP_H
@@ -22,7 +22,7 @@ struct heap {
 
 void mesh_heap_init(struct heap *heap, const struct mesh_mem *mem);
 void mesh_heap_free(struct heap *heap);
-int mesh_heap_put(struct heap *heap, struct heap_item *item, uint64_t key); /* moves it when already there; MESH_ERROR_NOMEM */
+int mesh_heap_put(struct heap *heap, struct heap_item *item, uint64_t key); /* moves it when already there; NOMEM */
 void mesh_heap_remove(struct heap *heap, struct heap_item *item);           /* harmless when not there */
 struct heap_item *mesh_heap_first(const struct heap *heap);                 /* NULL when empty */
 

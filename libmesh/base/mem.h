@@ -15,7 +15,8 @@ struct mesh_mem {
 /* The C library's allocator. */
 extern const struct mesh_mem mesh_mem_default;
 
-void *mesh_mem_alloc(const struct mesh_mem *mem, size_t bytes);  /* NULL when out of memory; bytes 0 gives a valid block */
+/* NULL when out of memory; 0 bytes give a valid block. */
+void *mesh_mem_alloc(const struct mesh_mem *mem, size_t bytes);
 void *mesh_mem_zalloc(const struct mesh_mem *mem, size_t bytes); /* zeroed */
 void *mesh_mem_array(const struct mesh_mem *mem, size_t count, size_t each); /* zeroed, overflow checked */
 void *mesh_mem_resize(const struct mesh_mem *mem, void *memory, size_t bytes);

@@ -33,7 +33,8 @@ extern "C" int mesh_regex_new(struct mesh_slice pattern, struct regex **result, 
 
 		if (!made->compiled.ok()) {
 			mesh_why(why, MESH_ERROR_INVALID, "\"%.*s\": not a regular expression: %s",
-				 pattern.len > 100 ? 100 : (int)pattern.len, piece(pattern).data(), made->compiled.error().c_str());
+				 pattern.len > 100 ? 100 : (int)pattern.len, piece(pattern).data(),
+				 made->compiled.error().c_str());
 			delete made;
 			return MESH_ERROR_INVALID;
 		}
@@ -58,7 +59,8 @@ extern "C" bool mesh_regex_match(const struct regex *regex, struct mesh_slice te
 	}
 }
 
-extern "C" int mesh_regex_replace(const struct regex *regex, struct mesh_slice text, struct mesh_slice with, struct buf *out)
+extern "C" int mesh_regex_replace(const struct regex *regex, struct mesh_slice text, struct mesh_slice with,
+				  struct buf *out)
 {
 	try {
 		std::string replaced(text.data ? text.data : "", text.len), error;

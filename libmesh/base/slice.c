@@ -131,7 +131,8 @@ bool mesh_slice_to_u64(struct mesh_slice s, uint64_t *value)
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned digit = (unsigned)(s.data[i] - '0');
 
-		if (digit > 9 || __builtin_mul_overflow(sum, (uint64_t)10, &sum) || __builtin_add_overflow(sum, digit, &sum))
+		if (digit > 9 || __builtin_mul_overflow(sum, (uint64_t)10, &sum) ||
+		    __builtin_add_overflow(sum, digit, &sum))
 			return false;
 	}
 	*value = sum;

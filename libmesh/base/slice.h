@@ -27,7 +27,8 @@ bool mesh_slice_suffix_fold(struct mesh_slice s, struct mesh_slice suffix);
 bool mesh_slice_contains(struct mesh_slice s, struct mesh_slice part);
 bool mesh_slice_contains_fold(struct mesh_slice s, struct mesh_slice part);
 struct mesh_slice mesh_slice_trim(struct mesh_slice s); /* spaces and tabs at both ends */
-struct mesh_slice mesh_slice_cut(struct mesh_slice *rest, char separator); /* up to separator; *rest is what follows, absent at the end */
+/* What is before the separator; *rest is what follows it, absent (data NULL) when there was none. */
+struct mesh_slice mesh_slice_cut(struct mesh_slice *rest, char separator);
 ptrdiff_t mesh_slice_find(struct mesh_slice s, char c);      /* -1: none */
 ptrdiff_t mesh_slice_find_last(struct mesh_slice s, char c); /* -1: none */
 bool mesh_slice_to_u64(struct mesh_slice s, uint64_t *value); /* decimal digits only, overflow checked */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hash trie, 32 ways a level. Nodes are immutable and counted; a change copies the path to the leaf and shares the rest.
- * Names whose hashes are equal throughout share a leaf, which is searched.
+ * A hash trie, 32 ways a level. Nodes are immutable and counted; a change copies the path to the leaf and shares the
+ * rest. Names whose hashes are equal throughout share a leaf, which is searched.
  */
 #include "base/table.h"
 
@@ -14,10 +14,10 @@ struct node {
 	struct ref ref;
 	const struct mesh_mem *mem;
 	bool leaf;
-	uint32_t hash;    /* leaf */
+	uint32_t hash;	  /* leaf */
 	uint32_t present; /* branch */
-	unsigned count;   /* children or items */
-	void *slots[];    /* struct node or struct table_item */
+	unsigned count;	  /* children or items */
+	void *slots[];	  /* struct node or struct table_item */
 };
 
 struct table {
@@ -124,7 +124,8 @@ static struct node *join(const struct mesh_mem *mem, struct node *a, struct node
 }
 
 /* A branch whose child at `way` is `child` (owned; NULL: gone). */
-static struct node *branch_change(const struct mesh_mem *mem, const struct node *branch, unsigned at_way, struct node *child)
+static struct node *branch_change(const struct mesh_mem *mem, const struct node *branch, unsigned at_way,
+				  struct node *child)
 {
 	struct node *copy = node_new(mem, false, branch->count + 1);
 
@@ -162,7 +163,8 @@ static struct node *put(const struct mesh_mem *mem, struct node *node, unsigned 
 		return joined;
 	}
 	w = way(hash, depth);
-	child = put(mem, node->present >> w & 1 ? node->slots[slot_at(node, w)] : NULL, depth + 1, hash, item, replaced);
+	child = put(mem, node->present >> w & 1 ? node->slots[slot_at(node, w)] : NULL, depth + 1, hash, item,
+		    replaced);
 	return child ? branch_change(mem, node, w, child) : NULL;
 }
 
@@ -249,7 +251,8 @@ struct table_item *mesh_table_get(const struct table *table, struct mesh_slice n
 	return mesh_table_get_hashed(table, name, mesh_slice_hash(name));
 }
 
-int mesh_table_put(const struct mesh_mem *mem, const struct table *table, struct table_item *item, struct table **result)
+int mesh_table_put(const struct mesh_mem *mem, const struct table *table, struct table_item *item,
+		   struct table **result)
 {
 	struct table *next = table_new(mem);
 	bool replaced;
@@ -266,7 +269,8 @@ int mesh_table_put(const struct mesh_mem *mem, const struct table *table, struct
 	return 0;
 }
 
-int mesh_table_remove(const struct mesh_mem *mem, const struct table *table, struct mesh_slice name, struct table **result)
+int mesh_table_remove(const struct mesh_mem *mem, const struct table *table, struct mesh_slice name,
+		      struct table **result)
 {
 	struct table *next;
 

@@ -25,8 +25,11 @@ size_t mesh_table_count(const struct table *table);
 struct table_item *mesh_table_get(const struct table *table, struct mesh_slice name); /* borrowed, NULL when absent */
 struct table_item *mesh_table_get_hashed(const struct table *table, struct mesh_slice name, uint32_t hash);
 /* New table in *result (a new reference) with `item` under item->name, replacing one of that name. MESH_ERROR_NOMEM. */
-int mesh_table_put(const struct mesh_mem *mem, const struct table *table, struct table_item *item, struct table **result);
-int mesh_table_remove(const struct mesh_mem *mem, const struct table *table, struct mesh_slice name, struct table **result);
+int mesh_table_put(const struct mesh_mem *mem, const struct table *table, struct table_item *item,
+		   struct table **result);
+/* The same without that name: `table` itself (retained) when it was not there. MESH_ERROR_NOMEM. */
+int mesh_table_remove(const struct mesh_mem *mem, const struct table *table, struct mesh_slice name,
+		      struct table **result);
 /* Stops and returns what `visit` returned when it is not 0. */
 int mesh_table_each(const struct table *table, int (*visit)(struct table_item *item, void *user), void *user);
 

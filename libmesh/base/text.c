@@ -201,13 +201,8 @@ struct unit {
 };
 
 static const struct unit units[] = {
-	{{"ns", 2}, 1},
-	{{"us", 2}, 1000},
-	{{"\xc2\xb5s", 3}, 1000}, /* the micro sign, which Go writes */
-	{{"ms", 2}, 1000000},
-	{{"s", 1}, 1000000000},
-	{{"m", 1}, 60 * 1000000000ull},
-	{{"h", 1}, 3600 * 1000000000ull},
+	{{"ns", 2}, 1},	      {{"us", 2}, 1000},      {{"\xc2\xb5s", 3}, 1000}, /* the micro sign, which Go writes */
+	{{"ms", 2}, 1000000}, {{"s", 1}, 1000000000}, {{"m", 1}, 60 * 1000000000ull}, {{"h", 1}, 3600 * 1000000000ull},
 };
 
 struct decimal {

@@ -8,8 +8,8 @@
 
 /* Base64 and percent decoding append all or nothing; JSON may leave its beginning. Errors also: NOMEM, TOO_LARGE. */
 int mesh_text_base64_append(struct buf *out, struct mesh_slice bytes); /* with padding */
-int mesh_text_base64_decode(struct buf *out, struct mesh_slice text);  /* standard or URL alphabet, padded or not; INVALID */
-int mesh_text_json_append(struct buf *out, struct mesh_slice text);    /* quoted and escaped; bad UTF-8 becomes U+FFFD */
+int mesh_text_base64_decode(struct buf *out, struct mesh_slice text);  /* either alphabet, padded or not; INVALID */
+int mesh_text_json_append(struct buf *out, struct mesh_slice text);    /* quoted, escaped; bad UTF-8 becomes U+FFFD */
 int mesh_text_percent_decode(struct buf *out, struct mesh_slice text); /* MESH_ERROR_INVALID on a bad escape */
 #define MESH_UUID_BYTES 36
 void mesh_text_uuid(struct rand *rand, char text[MESH_UUID_BYTES]); /* version 4, lower case, no NUL */

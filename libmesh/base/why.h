@@ -9,7 +9,7 @@ struct why {
 	char text[320]; /* "" when nothing failed */
 };
 
-/* Writes the words unless there are some already, and returns `error`, so that `return mesh_why(why, E, "..")` reads well. */
-int mesh_why(struct why *why, int error, const char *format, ...) __attribute__((format(printf, 3, 4))); /* why may be NULL */
+/* Writes the words unless there are some already; returns `error`, for `return mesh_why(..)`. why may be NULL. */
+int mesh_why(struct why *why, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -105,7 +105,10 @@ struct chain {
 	struct authz_config *authz;     /* network RBAC filters, in order */
 	size_t authz_count;
 	struct http_config *http;       /* CHAIN_HTTP */
-	struct mesh_slice tcp_cluster;  /* CHAIN_TCP */
+	struct mesh_slice tcp_cluster;  /* CHAIN_TCP; absent when weighted */
+	struct weighted_cluster *tcp_weighted;
+	size_t tcp_weighted_count;
+	uint32_t tcp_weighted_total;
 	bool metadata_exchange;         /* istio.metadata_exchange on the network level */
 	struct mesh_slice reason;       /* CHAIN_FAIL_CLOSED */
 	int64_t transport_timeout_ns;   /* TLS handshake; 0 none */

@@ -28,7 +28,7 @@ struct loop {
 	struct link tasks;
 	uint64_t now_ns;
 	uint64_t not_before_ns; /* a timer started by a timer is due no earlier: it waits for the next round */
-	uint64_t armed_ns;      /* what timerfd is set to; 0: off, or it has fired */
+	uint64_t armed_ns;	/* what timerfd is set to; 0: off, or it has fired */
 	bool running;
 	struct epoll_event batch[BATCH];
 	int batch_at, batch_count;
@@ -163,8 +163,9 @@ void mesh_loop_unwatch(struct loop *loop, struct loop_io *io)
 }
 
 /*
- * An owner that polls our descriptor must see what is due: the nearest timer, or now when tasks wait. A timerfd that would
- * fire too early is left alone: one idle round now and then is cheaper than a system call for every timer stopped.
+ * An owner that polls our descriptor must see what is due: the nearest timer, or now when tasks wait. A timerfd that
+ * would fire too early is left alone: one idle round now and then is cheaper than a system call for every timer
+ * stopped.
  */
 static void mirror(struct loop *loop)
 {

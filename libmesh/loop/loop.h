@@ -30,16 +30,20 @@ struct loop_timer {
 	void (*due)(struct loop_timer *timer);
 };
 
-/* Runs once, after the present callback returned and in the same round if there is one; embedded in its owner. Never inside
- * the call that queued it. */
+/*
+ * Runs once, after the present callback returned and in the same round if there is one; embedded in its owner. Never
+ * inside the call that queued it.
+ */
 struct loop_task {
 	struct link link;
 	bool queued;
 	void (*run)(struct loop_task *task);
 };
 
-/* Sent by another thread; embedded in its owner, which keeps it alive until it ran and does not post it again before. Mail
- * of one thread runs in the order of posting. */
+/*
+ * Sent by another thread; embedded in its owner, which keeps it alive until it ran and does not post it again before.
+ * Mail of one thread runs in the order of posting.
+ */
 struct loop_mail {
 	struct loop_mail *next;
 	void (*run)(struct loop_mail *mail);
@@ -55,7 +59,8 @@ int64_t mesh_time_wall_ms(void);                        /* CLOCK_REALTIME since 
 
 int mesh_loop_watch(struct loop *loop, struct loop_io *io, int fd, unsigned wants);
 int mesh_loop_change(struct loop *loop, struct loop_io *io, unsigned wants); /* no syscall when nothing changes */
-void mesh_loop_unwatch(struct loop *loop, struct loop_io *io); /* before close(fd); no `ready` comes afterwards, even for events already fetched */
+/* Before close(fd). No `ready` comes afterwards, not even for events fetched already. */
+void mesh_loop_unwatch(struct loop *loop, struct loop_io *io);
 
 /* Restarts a running one; NOMEM. Started by a timer that is due, it waits at least for the next round. */
 int mesh_timer_start(struct loop *loop, struct loop_timer *timer, uint64_t delay_ns);
@@ -74,8 +79,8 @@ void mesh_loop_post(struct loop *loop, struct loop_mail *mail);
 
 /*
  * One round: mail and tasks that wait, ready descriptors, due timers, then what mail and tasks these left. Waits up to
- * timeout_ms (-1: for ever) for a first descriptor or timer when nothing was waiting. Returns how many callbacks ran (0:
- * time is up, or a signal came), MESH_ERROR_SYSTEM, or MESH_ERROR_THREAD from inside a round.
+ * timeout_ms (-1: for ever) for a first descriptor or timer when nothing was waiting. Returns how many callbacks ran
+ * (0: time is up, or a signal came), MESH_ERROR_SYSTEM, or MESH_ERROR_THREAD from inside a round.
  */
 int mesh_loop_run(struct loop *loop, int timeout_ms);
 /* For an owner's loop: an epoll descriptor; timers are mirrored to a timerfd in it once this was asked for. */

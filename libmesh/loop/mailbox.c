@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Mail between threads without a lock. Decides when a wake-up is worth a system call: the owner says that it goes to sleep
- * and then looks for mail, a sender puts mail and then looks whether the owner sleeps; one of them sees the other.
+ * Mail between threads without a lock. Decides when a wake-up is worth a system call: the owner says that it goes to
+ * sleep and then looks for mail, a sender puts mail and then looks whether the owner sleeps; one of them sees the
+ * other.
  */
 #include "loop/mailbox.h"
 

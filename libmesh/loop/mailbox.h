@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What other threads post to a loop: a lock-free stack, and an eventfd that is written only when the loop may be asleep. */
+/* What other threads post to a loop: a lock-free stack, and an eventfd written only when the loop may be asleep. */
 #ifndef MESH_LOOP_MAILBOX_H
 #define MESH_LOOP_MAILBOX_H
 
@@ -10,7 +10,7 @@
 struct mailbox {
 	_Atomic(struct loop_mail *) newest;
 	atomic_bool asleep; /* who posts must wake the owner */
-	int eventfd;        /* polled edge-triggered, so never read */
+	int eventfd;	    /* polled edge-triggered, so never read */
 };
 
 int mesh_mailbox_open(struct mailbox *box); /* SYSTEM; close it in either case */

@@ -90,11 +90,11 @@ static bool run_once(oom_scenario_fn *scenario, void *user, size_t fail_at, bool
 	blocks = atomic_load(&failing.blocks);
 	*reached = failed > 0;
 	if (blocks)
-		fprintf(stderr, "allocation %zu%s failed: %zu blocks (%zu bytes) leaked\n", fail_at, fail_on ? " and on" : "",
-			blocks, atomic_load(&failing.bytes));
+		fprintf(stderr, "allocation %zu%s failed: %zu blocks (%zu bytes) leaked\n", fail_at,
+			fail_on ? " and on" : "", blocks, atomic_load(&failing.bytes));
 	if (rc && !(rc == MESH_ERROR_NOMEM && failed))
-		fprintf(stderr, "allocation %zu%s failed: the scenario returned %d (%s)\n", fail_at, fail_on ? " and on" : "",
-			rc, mesh_error_name(rc));
+		fprintf(stderr, "allocation %zu%s failed: the scenario returned %d (%s)\n", fail_at,
+			fail_on ? " and on" : "", rc, mesh_error_name(rc));
 	if (!fail_at && !atomic_load(&failing.calls))
 		fprintf(stderr, "the scenario allocates nothing\n");
 	return !blocks && (!rc || (rc == MESH_ERROR_NOMEM && failed)) && (fail_at || atomic_load(&failing.calls));

@@ -16,9 +16,13 @@ static void reads_and_writes(void **state)
 	static const struct {
 		const char *ip, *text;
 	} good[] = {
-		{"10.0.0.1", "10.0.0.1:8080"},       {"0.0.0.0", "0.0.0.0:8080"},     {"255.255.255.255", "255.255.255.255:8080"},
+		{"10.0.0.1", "10.0.0.1:8080"},
+		{"0.0.0.0", "0.0.0.0:8080"},
+		{"255.255.255.255", "255.255.255.255:8080"},
 		{"192.168.100.23", "192.168.100.23:8080"},
-		{"::1", "[::1]:8080"},               {"[::1]", "[::1]:8080"},         {"2001:DB8::1", "[2001:db8::1]:8080"},
+		{"::1", "[::1]:8080"},
+		{"[::1]", "[::1]:8080"},
+		{"2001:DB8::1", "[2001:db8::1]:8080"},
 		{"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:8080"},
 	};
 
@@ -39,8 +43,21 @@ static void reads_and_writes(void **state)
 
 static void refuses(void **state)
 {
-	static const char *const bad[] = {"", "a", "localhost", "1.2.3", "1.2.3.4.5", "256.1.1.1", "1.2.3.4:80", "01.2.3.4x",
-					  "[]", "[::1", ":::", "1:2:3:4:5:6:7:8:9", " 1.2.3.4", "1.2.3.4 ", "/var/run/socket",
+	static const char *const bad[] = {"",
+					  "a",
+					  "localhost",
+					  "1.2.3",
+					  "1.2.3.4.5",
+					  "256.1.1.1",
+					  "1.2.3.4:80",
+					  "01.2.3.4x",
+					  "[]",
+					  "[::1",
+					  ":::",
+					  "1:2:3:4:5:6:7:8:9",
+					  " 1.2.3.4",
+					  "1.2.3.4 ",
+					  "/var/run/socket",
 					  "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"};
 	struct address address;
 

@@ -141,8 +141,11 @@ static void slices_and_text(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(aligned_and_apart), cmocka_unit_test(warm_allocates_nothing), cmocka_unit_test(limit),
-		cmocka_unit_test(zeroed),            cmocka_unit_test(slices_and_text),
+		cmocka_unit_test(aligned_and_apart),
+		cmocka_unit_test(warm_allocates_nothing),
+		cmocka_unit_test(limit),
+		cmocka_unit_test(zeroed),
+		cmocka_unit_test(slices_and_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,6 +45,23 @@ static void queue(void **state)
 	mesh_buf_free(&buf);
 }
 
+/* The NUL that printf writes has room behind every length, and is not kept. */
+static void printing(void **state)
+{
+	struct buf buf;
+
+	for (int len = 0; len < 600; len++) {
+		mesh_buf_init(&buf, &mesh_mem_default, 0);
+		assert_int_equal(mesh_buf_printf(&buf, "%.*s", len, ""), 0);
+		assert_int_equal(mesh_buf_len(&buf), 0);
+		assert_int_equal(mesh_buf_printf(&buf, "%*d", len + 1, 7), 0);
+		assert_int_equal(mesh_buf_len(&buf), len + 1);
+		assert_int_equal(mesh_buf_printf(&buf, "%s", "x"), 0);
+		assert_int_equal(mesh_buf_slice(&buf).data[len + 1], 'x');
+		mesh_buf_free(&buf);
+	}
+}
+
 static void limits(void **state)
 {
 	struct buf buf;
@@ -127,6 +144,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(queue),
+		cmocka_unit_test(printing),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(against_model),
 		cmocka_unit_test(nearly_full_is_cheap),

@@ -50,6 +50,15 @@ static uint64_t least(const struct heap_item *items)
 	return key;
 }
 
+/* Every item knows its place, and no parent is greater than its child. */
+static void assert_heap(const struct heap *heap)
+{
+	for (size_t i = 0; i < heap->count; i++) {
+		assert_int_equal(heap->items[i]->place, i + 1);
+		assert_true(i == 0 || heap->items[(i - 1) / 2]->key <= heap->items[i]->key);
+	}
+}
+
 static void against_model(void **state)
 {
 	struct heap_item items[ITEMS] = {0};
@@ -76,6 +85,7 @@ static void against_model(void **state)
 		}
 		assert_int_equal(items[i].place != 0, there[i]);
 		assert_int_equal(heap.count, count);
+		assert_heap(&heap);
 		if (count)
 			assert_true(mesh_heap_first(&heap)->key == least(items));
 		else

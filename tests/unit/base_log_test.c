@@ -85,8 +85,8 @@ static const int all[] = {
 };
 
 /* Envoy's response flags; a typing error in error.def would end up in somebody's dashboard. */
-static const char *const flags[] = {"-",  "NR", "NC", "UH", "UF",  "UC", "UR", "UPE", "DC",   "DPE",
-				    "UO", "URX", "RL", "UT", "SI", "DT", "RBAC", "FI", "UAEX"};
+static const char *const flags[] = {"-",  "NR",	 "NC", "UH", "UF", "UC", "UR",	 "UPE", "DC",  "DPE",
+				    "UO", "URX", "RL", "UT", "SI", "DT", "RBAC", "FI",	"UAEX"};
 
 static void errors(void **state)
 {

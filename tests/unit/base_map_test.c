@@ -32,7 +32,7 @@ static void basics(void **state)
 	assert_ptr_equal(previous, &one);
 	assert_int_equal(map.count, 1);
 	MESH_MAP_EACH(slot, &map)
-		assert_ptr_equal(slot->key.data, key); /* the key goes with the value */
+		assert_ptr_equal(slot->key.data, key);				       /* the key goes with the value */
 	assert_int_equal(mesh_map_put(&map, mesh_slice_make(NULL, 0), &one, NULL), 0); /* the empty name is a name */
 	assert_ptr_equal(mesh_map_get(&map, MESH_SLICE("")), &one);
 	assert_ptr_equal(mesh_map_get_hashed(&map, MESH_SLICE("a"), mesh_slice_hash(MESH_SLICE("a"))), &two);

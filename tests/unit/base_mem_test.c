@@ -133,7 +133,7 @@ static void oom_run_judges(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sizes),          cmocka_unit_test(texts),          cmocka_unit_test(wiping),
+		cmocka_unit_test(sizes),	  cmocka_unit_test(texts),	    cmocka_unit_test(wiping),
 		cmocka_unit_test(failing_counts), cmocka_unit_test(oom_run_judges),
 	};
 

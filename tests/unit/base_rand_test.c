@@ -45,7 +45,8 @@ static void bounds(void **state)
 
 static void even(void **state)
 {
-	/* a bound of 3/4 of 2^64: without refusing some draws the remainders by 3 would come 1/2, 1/4, 1/4 of the time */
+	/* a bound of 3/4 of 2^64: without refusing some draws the remainders by 3 would come 1/2, 1/4, 1/4 of the time
+	 */
 	const uint64_t bound = 3 * ((uint64_t)1 << 62);
 	unsigned small[7] = {0}, large[3] = {0};
 	struct rand rand;

@@ -46,8 +46,10 @@ static void matching(void **state)
 	assert_true(matches("", S("")));
 	assert_true(matches(".*", mesh_slice_make(NULL, 0)));
 	assert_false(matches(".", S("\n")));
-	assert_true(matches("a.c", S("a\xc3\xa4""c"))); /* UTF-8: one character */
-	assert_false(matches("a.c", S("a\xff""c")));
+	assert_true(matches("a.c", S("a\xc3\xa4"
+				     "c"))); /* UTF-8: one character */
+	assert_false(matches("a.c", S("a\xff"
+				      "c")));
 	assert_true(matches("a\\x00b", mesh_slice_make("a\0b", 3)));
 	assert_false(matches("a", mesh_slice_make("a\0", 2)));
 	assert_true(matches("(?i)reviews", S("ReViews")));
@@ -58,8 +60,8 @@ static void matching(void **state)
 
 static void refusing(void **state)
 {
-	static const char *const bad[] = {"(", "a**", "[z-a]", "(?=ahead)", "(a)\\1", "a{1001}", "\xff",
-					  "((a{100}){100}){100}"};
+	static const char *const bad[] = {"(",	    "a**",     "[z-a]", "(?=ahead)",
+					  "(a)\\1", "a{1001}", "\xff",	"((a{100}){100}){100}"};
 	struct regex *regex = NULL;
 	char big[500];
 
@@ -108,7 +110,8 @@ static void replacing(void **state)
 	struct regex *regex;
 	struct buf out;
 
-	assert_replaced("^/service/([^/]+)(/.*)$", S("/service/foo/v1/api"), "\\2/instance/\\1", "/v1/api/instance/foo");
+	assert_replaced("^/service/([^/]+)(/.*)$", S("/service/foo/v1/api"), "\\2/instance/\\1",
+			"/v1/api/instance/foo");
 	assert_replaced("one", S("/xxx/one/yyy/one/zzz"), "two", "/xxx/two/yyy/two/zzz");
 	assert_replaced("(?i)/xxx/", S("/aaa/XxX/bbb"), "/yyy/", "/aaa/yyy/bbb");
 	assert_replaced("x", S("none here"), "y", "none here");

@@ -13,7 +13,7 @@
 #include "base/slice.h"
 
 #define S(literal) MESH_SLICE(literal)
-#define absent mesh_slice_make(NULL, 0)
+#define absent	   mesh_slice_make(NULL, 0)
 
 static void comparing(void **state)
 {
@@ -88,7 +88,8 @@ static void cutting(void **state)
 
 static void numbers(void **state)
 {
-	static const char *const bad[] = {"", "-", "+", "a", "1a", " 1", "1 ", "0x1", "18446744073709551616", "99999999999999999999999"};
+	static const char *const bad[] = {
+		"", "-", "+", "a", "1a", " 1", "1 ", "0x1", "18446744073709551616", "99999999999999999999999"};
 	uint64_t u = 7;
 	int64_t i = 7;
 
@@ -176,8 +177,9 @@ static void hashing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(comparing), cmocka_unit_test(parts),            cmocka_unit_test(cutting),
-		cmocka_unit_test(numbers),   cmocka_unit_test(folding_by_words), cmocka_unit_test(hashing),
+		cmocka_unit_test(comparing),	    cmocka_unit_test(parts),
+		cmocka_unit_test(cutting),	    cmocka_unit_test(numbers),
+		cmocka_unit_test(folding_by_words), cmocka_unit_test(hashing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -195,6 +195,23 @@ static void changes_share(void **state)
 	assert_int_equal(failing.blocks, 0);
 }
 
+/* No branch stays behind when the last name under it goes. */
+static void emptied_holds_nothing(void **state)
+{
+	struct failing_mem failing;
+	struct table *table = NULL;
+
+	failing_mem_init(&failing, 0);
+	for (unsigned i = 0; i < 3000; i++)
+		put(&failing.mem, &table, item_new(&failing.mem, i));
+	for (unsigned i = 0; i < 3000; i++)
+		cut(&failing.mem, &table, i);
+	assert_int_equal(mesh_table_count(table), 0);
+	assert_int_equal(failing.blocks, 1); /* the table itself */
+	mesh_table_release(table);
+	assert_int_equal(failing.blocks, 0);
+}
+
 static void absent_removal_is_the_same(void **state)
 {
 	struct table *table = NULL, *same;
@@ -251,8 +268,9 @@ static void pair_behaves(unsigned a, unsigned b)
 	mesh_table_release(both);
 }
 
-/* 400,000 names: about 19 pairs of equal hashes and 56 that part only at the last two bits. The key of the hash is drawn
- * per process, so which they are differs; that there are none of either has a probability below one in ten million. */
+/* 400,000 names: about 19 pairs of equal hashes and 56 that part only at the last two bits. The key of the hash is
+ * drawn per process, so which they are differs; that there are none of either has a probability below one in ten
+ * million. */
 static void collisions(void **state)
 {
 	enum { MANY = 400000 };
@@ -281,9 +299,13 @@ static void collisions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(empty),         cmocka_unit_test(against_model),
-		cmocka_unit_test(visiting_stops), cmocka_unit_test(changes_share),
-		cmocka_unit_test(absent_removal_is_the_same), cmocka_unit_test(collisions),
+		cmocka_unit_test(empty),
+		cmocka_unit_test(against_model),
+		cmocka_unit_test(visiting_stops),
+		cmocka_unit_test(changes_share),
+		cmocka_unit_test(emptied_holds_nothing),
+		cmocka_unit_test(absent_removal_is_the_same),
+		cmocka_unit_test(collisions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

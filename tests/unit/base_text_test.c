@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Are the text forms right: RFC 4648 vectors, UTF-8 edges in JSON, escapes, Go durations, and all or nothing at a limit? */
+/* Are the text forms right: RFC 4648 vectors, UTF-8 edges in JSON, escapes, Go durations, and all or nothing at a
+ * limit? */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -38,12 +39,31 @@ static void assert_out(struct mesh_slice expected)
 static void base64(void **state)
 {
 	static const char *const vectors[][2] = {
-		{"", ""},           {"f", "Zg=="},         {"fo", "Zm8="},
-		{"foo", "Zm9v"},    {"foob", "Zm9vYg=="},  {"fooba", "Zm9vYmE="},
-		{"foobar", "Zm9vYmFy"}, {"\xfb\xff\xfe", "+//+"}, {"\xff", "/w=="},
+		{"", ""},
+		{"f", "Zg=="},
+		{"fo", "Zm8="},
+		{"foo", "Zm9v"},
+		{"foob", "Zm9vYg=="},
+		{"fooba", "Zm9vYmE="},
+		{"foobar", "Zm9vYmFy"},
+		{"\xfb\xff\xfe", "+//+"},
+		{"\xff", "/w=="},
 	};
-	static const char *const bad[] = {"A", "AAAAA", "A===", "AA=", "AAA==", "AAAA=", "AAAA====", "=",
-					  "Zg==Zg==", "Z=g=", "Zm 9", "Zm\n9v", "Zm9!", "\xc3\xa4""AA"};
+	static const char *const bad[] = {"A",
+					  "AAAAA",
+					  "A===",
+					  "AA=",
+					  "AAA==",
+					  "AAAA=",
+					  "AAAA====",
+					  "=",
+					  "Zg==Zg==",
+					  "Z=g=",
+					  "Zm 9",
+					  "Zm\n9v",
+					  "Zm9!",
+					  "\xc3\xa4"
+					  "AA"};
 
 	for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
 		struct mesh_slice plain = mesh_slice_of(vectors[i][0]), text = mesh_slice_of(vectors[i][1]);
@@ -120,15 +140,18 @@ static void json(void **state)
 		{{"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", 9}, {"\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\"", 11}},
 		{{"\xff", 1}, {"\"" BAD "\"", 5}},
 		{{"\x80x", 2}, {"\"" BAD "x\"", 6}},
-		{{"\xc0\x80", 2}, {"\"" BAD BAD "\"", 8}},           /* overlong */
-		{{"\xe0\x9f\xbf", 3}, {"\"" BAD BAD BAD "\"", 11}},  /* overlong */
-		{{"\xed\xa0\x80", 3}, {"\"" BAD BAD BAD "\"", 11}},  /* surrogate */
+		{{"\xc0\x80", 2}, {"\"" BAD BAD "\"", 8}},	    /* overlong */
+		{{"\xe0\x9f\xbf", 3}, {"\"" BAD BAD BAD "\"", 11}}, /* overlong */
+		{{"\xed\xa0\x80", 3}, {"\"" BAD BAD BAD "\"", 11}}, /* surrogate */
 		{{"\xed\x9f\xbf\xee\x80\x80", 6}, {"\"\xed\x9f\xbf\xee\x80\x80\"", 8}},
 		{{"\xf0\x8f\xbf\xbf", 4}, {"\"" BAD BAD BAD BAD "\"", 14}},
 		{{"\xf4\x8f\xbf\xbf", 4}, {"\"\xf4\x8f\xbf\xbf\"", 6}},
 		{{"\xf4\x90\x80\x80", 4}, {"\"" BAD BAD BAD BAD "\"", 14}}, /* past U+10FFFF */
-		{{"\xe2\x82", 2}, {"\"" BAD BAD "\"", 8}},           /* cut */
-		{{"\xc3" "a", 2}, {"\"" BAD "a\"", 6}},
+		{{"\xe2\x82", 2}, {"\"" BAD BAD "\"", 8}},		    /* cut */
+		{{"\xc3"
+		  "a",
+		  2},
+		 {"\"" BAD "a\"", 6}},
 	};
 
 	for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++) {
@@ -179,15 +202,47 @@ static void durations(void **state)
 		const char *text;
 		int64_t ns;
 	} good[] = {
-		{"0s", 0}, {"90s", 90000000000}, {"24h0m0s", 86400000000000}, {"250ms", 250000000}, {"1.5h", 5400000000000},
-		{"1h1m1.000000001s", 3661000000001}, {".5s", 500000000}, {"5.s", 5000000000}, {"100us", 100000},
-		{"1.5\xc2\xb5s", 1500}, {"1ns", 1}, {"0.9ns", 0}, {"2562047h47m16.854775807s", INT64_MAX},
-		{"0.3333333333333333333h", 1199999999999}, {"9223372036854775807ns", INT64_MAX}, {"0.1s", 100000000},
+		{"0s", 0},
+		{"90s", 90000000000},
+		{"24h0m0s", 86400000000000},
+		{"250ms", 250000000},
+		{"1.5h", 5400000000000},
+		{"1h1m1.000000001s", 3661000000001},
+		{".5s", 500000000},
+		{"5.s", 5000000000},
+		{"100us", 100000},
+		{"1.5\xc2\xb5s", 1500},
+		{"1ns", 1},
+		{"0.9ns", 0},
+		{"2562047h47m16.854775807s", INT64_MAX},
+		{"0.3333333333333333333h", 1199999999999},
+		{"9223372036854775807ns", INT64_MAX},
+		{"0.1s", 100000000},
 	};
 	static const char *const bad[] = {
-		"", "5", "s", ".s", ".", "1.5.5s", "-1s", "+1s", "1 s", " 1s", "1s ", "1d", "1S", "1sms", "1h30", "1e3s",
-		"9223372036854775808ns", "2562047h47m16.854775808s", "99999999999999999999s", "9999999h", "18446744073709551615h",
-		"\xb5s", "1\xb5s",
+		"",
+		"5",
+		"s",
+		".s",
+		".",
+		"1.5.5s",
+		"-1s",
+		"+1s",
+		"1 s",
+		" 1s",
+		"1s ",
+		"1d",
+		"1S",
+		"1sms",
+		"1h30",
+		"1e3s",
+		"9223372036854775808ns",
+		"2562047h47m16.854775808s",
+		"99999999999999999999s",
+		"9999999h",
+		"18446744073709551615h",
+		"\xb5s",
+		"1\xb5s",
 	};
 	int64_t ns = 7;
 
@@ -217,8 +272,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(base64), TEST(base64_round_trip), TEST(limits), TEST(json),
-		TEST(percent), TEST(uuid), TEST(durations), TEST(digits),
+		TEST(base64), TEST(base64_round_trip), TEST(limits), TEST(json), TEST(percent),
+		TEST(uuid),   TEST(durations),	       TEST(digits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One filter chain: which connections it is for, how they are secured, and whether HTTP or bytes come of them. A network
+ * filter that is not understood closes the chain: every connection that takes it is ended at once.
+ */
+#include "xds/decode.h"
+
+#include "envoy/config/core/v3/address.pb-c.h"
+#include "envoy/config/core/v3/base.pb-c.h"
+#include "envoy/config/listener/v3/listener_components.pb-c.h"
+#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb-c.h"
+#include "envoy/extensions/filters/network/rbac/v3/rbac.pb-c.h"
+#include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb-c.h"
+#include "google/protobuf/any.pb-c.h"
+#include "google/protobuf/wrappers.pb-c.h"
+
+#define BLACK_HOLE "BlackHoleCluster"
+
+typedef Envoy__Config__Listener__V3__FilterChainMatch match_message;
+typedef Envoy__Config__Listener__V3__Filter filter_message;
+typedef Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy tcp_message;
+
+void mesh_decode_chain_close(struct chain *chain, struct mesh_slice reason)
+{
+	chain->kind = CHAIN_FAIL_CLOSED;
+	if (!chain->reason.data)
+		chain->reason = reason;
+}
+
+static struct cidr *ranges(struct decode *d, const char *field, Envoy__Config__Core__V3__CidrRange **messages, size_t n,
+			   size_t *count)
+{
+	struct cidr *items = mesh_decode_array(d, n, sizeof(*items));
+
+	*count = items ? n : 0;
+	for (size_t i = 0; i < *count && d->rc == 0; i++) {
+		mesh_decode_push_item(d, field, i);
+		mesh_decode_cidr(d, messages[i], &items[i]);
+		mesh_decode_pop(d);
+	}
+	return items;
+}
+
+static struct mesh_slice *names(struct decode *d, char **texts, size_t n, size_t *count)
+{
+	struct mesh_slice *items = mesh_decode_array(d, n, sizeof(*items));
+
+	*count = items ? n : 0;
+	for (size_t i = 0; i < *count; i++)
+		items[i] = mesh_decode_text(d, texts[i]);
+	return items;
+}
+
+static void server_names(struct decode *d, const match_message *message, struct chain_match *match)
+{
+	match->server_names = mesh_decode_array(d, message->n_server_names, sizeof(*match->server_names));
+	match->server_name_count = match->server_names ? message->n_server_names : 0;
+	for (size_t i = 0; i < match->server_name_count && d->rc == 0; i++) {
+		const char *name = message->server_names[i];
+
+		mesh_decode_push_item(d, "server_names", i);
+		match->server_names[i] = mesh_decode_lower(d, name);
+		if (name[0] == '\0' || (strchr(name, '*') && (strncmp(name, "*.", 2) != 0 || strchr(name + 1, '*'))))
+			mesh_decode_fail(d, "\"%.60s\": only a whole first label may be a wildcard", name);
+		mesh_decode_pop(d);
+	}
+}
+
+static void chain_match(struct decode *d, const match_message *message, struct chain *chain)
+{
+	struct chain_match *match = &chain->match;
+
+	if (!message)
+		return;
+	mesh_decode_push(d, "filter_chain_match");
+	match->destination_port = mesh_decode_port(d, "destination_port", mesh_decode_u32(message->destination_port, 0));
+	match->destinations = ranges(d, "prefix_ranges", message->prefix_ranges, message->n_prefix_ranges,
+				     &match->destination_count);
+	match->sources = ranges(d, "source_prefix_ranges", message->source_prefix_ranges, message->n_source_prefix_ranges,
+				&match->source_count);
+	match->direct_sources = ranges(d, "direct_source_prefix_ranges", message->direct_source_prefix_ranges,
+				       message->n_direct_source_prefix_ranges, &match->direct_source_count);
+	match->source_ports = mesh_decode_array(d, message->n_source_ports, sizeof(*match->source_ports));
+	match->source_port_count = match->source_ports ? message->n_source_ports : 0;
+	for (size_t i = 0; i < match->source_port_count; i++)
+		match->source_ports[i] = mesh_decode_port(d, "source_ports", message->source_ports[i]);
+	if ((int)message->source_type < 0 || (int)message->source_type > 2)
+		mesh_decode_fail_field(d, "source_type", "%d: unknown", (int)message->source_type);
+	match->source_type = (unsigned)message->source_type; /* the contract's numbers are Envoy's */
+	server_names(d, message, match);
+	match->transport = mesh_decode_text(d, message->transport_protocol);
+	match->alpn = names(d, message->application_protocols, message->n_application_protocols, &match->alpn_count);
+	if (message->address_suffix[0] != '\0' || message->suffix_len)
+		mesh_decode_chain_close(chain, mesh_decode_note(d, "address_suffix: not supported"));
+	if (message->base.n_unknown_fields)
+		mesh_decode_chain_close(chain, mesh_decode_note(d, "unknown field: not supported"));
+	mesh_decode_pop(d);
+}
+
+static void rbac(struct decode *d, const Google__Protobuf__Any *any, struct chain *chain)
+{
+	struct authz_config *authz = &chain->authz[chain->authz_count];
+	Envoy__Extensions__Filters__Network__Rbac__V3__RBAC *message;
+
+	message = mesh_decode_any_open(d, "typed_config", any, &envoy__extensions__filters__network__rbac__v3__rbac__descriptor);
+	if (message) {
+		chain->authz_count++;
+		authz->rules = mesh_decode_authz(d, "rules", message->rules, false);
+		authz->shadow = mesh_decode_authz(d, "shadow_rules", message->shadow_rules, true);
+		authz->stat_prefix = mesh_decode_required(d, "stat_prefix", message->stat_prefix);
+		authz->shadow_prefix = mesh_decode_text(d, message->shadow_rules_stat_prefix);
+		if (message->base.n_unknown_fields) {
+			mesh_decode_note(d, "matcher or another unknown field: not supported");
+			authz->rules = mesh_decode_authz_refuse(d);
+		}
+	}
+	mesh_decode_any_close(d);
+}
+
+static void tcp_clusters(struct decode *d, const tcp_message *message, struct chain *chain)
+{
+	uint64_t total = 0;
+	size_t n;
+
+	switch (message->cluster_specifier_case) {
+	case ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_CLUSTER:
+		chain->tcp_cluster = mesh_decode_required(d, "cluster", message->cluster);
+		return;
+	case ENVOY__EXTENSIONS__FILTERS__NETWORK__TCP_PROXY__V3__TCP_PROXY__CLUSTER_SPECIFIER_WEIGHTED_CLUSTERS:
+		break;
+	default:
+		mesh_decode_fail_field(d, "cluster_specifier", "is required");
+		return;
+	}
+	mesh_decode_push(d, "weighted_clusters");
+	n = message->weighted_clusters->n_clusters;
+	chain->tcp_weighted = mesh_decode_array(d, n, sizeof(*chain->tcp_weighted));
+	chain->tcp_weighted_count = chain->tcp_weighted ? n : 0;
+	for (size_t i = 0; i < chain->tcp_weighted_count && d->rc == 0; i++) {
+		struct weighted_cluster *cluster = &chain->tcp_weighted[i];
+
+		mesh_decode_push_item(d, "clusters", i);
+		cluster->name = mesh_decode_required(d, "name", message->weighted_clusters->clusters[i]->name);
+		cluster->hash = mesh_slice_hash(cluster->name);
+		cluster->weight = message->weighted_clusters->clusters[i]->weight;
+		if (cluster->weight == 0)
+			mesh_decode_fail_field(d, "weight", "0: must be greater than 0");
+		total += cluster->weight;
+		mesh_decode_pop(d);
+	}
+	if (d->rc == 0 && (total == 0 || total > UINT32_MAX))
+		mesh_decode_fail_field(d, "clusters", "the sum of weights must be within 1..%u", UINT32_MAX);
+	chain->tcp_weighted_total = (uint32_t)total;
+	mesh_decode_pop(d);
+}
+
+static void tcp_proxy(struct decode *d, const Google__Protobuf__Any *any, struct chain *chain)
+{
+	tcp_message *message;
+
+	message = mesh_decode_any_open(d, "typed_config", any,
+				       &envoy__extensions__filters__network__tcp_proxy__v3__tcp_proxy__descriptor);
+	if (message) {
+		chain->kind = chain->kind == CHAIN_FAIL_CLOSED ? CHAIN_FAIL_CLOSED : CHAIN_TCP;
+		mesh_decode_required(d, "stat_prefix", message->stat_prefix);
+		tcp_clusters(d, message, chain);
+		if (chain->kind == CHAIN_TCP && mesh_slice_equal(chain->tcp_cluster, MESH_SLICE(BLACK_HOLE)))
+			chain->kind = CHAIN_BLACKHOLE;
+		if (message->tunneling_config)
+			mesh_decode_chain_close(chain, mesh_decode_note(d, "tunneling_config: not supported"));
+		if (message->on_demand)
+			mesh_decode_chain_close(chain, mesh_decode_note(d, "on_demand: not supported"));
+		if (message->n_access_log)
+			mesh_decode_warning(d, "access_log of a TCP proxy: passed over");
+	}
+	mesh_decode_any_close(d);
+}
+
+void mesh_decode_chain_http(struct decode *d, const Google__Protobuf__Any *any, struct chain *chain)
+{
+	Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager *message;
+	struct mesh_slice reason;
+
+	message = mesh_decode_any_open(
+		d, "typed_config", any,
+		&envoy__extensions__filters__network__http_connection_manager__v3__http_connection_manager__descriptor);
+	if (message) {
+		chain->kind = chain->kind == CHAIN_FAIL_CLOSED ? CHAIN_FAIL_CLOSED : CHAIN_HTTP;
+		chain->http = mesh_decode_http(d, message, &reason);
+		if (reason.data)
+			mesh_decode_chain_close(chain, reason);
+	}
+	mesh_decode_any_close(d);
+}
+
+/* True: the filter ends the chain. */
+static bool network_filter(struct decode *d, const filter_message *message, struct chain *chain)
+{
+	bool typed = message->config_type_case == ENVOY__CONFIG__LISTENER__V3__FILTER__CONFIG_TYPE_TYPED_CONFIG;
+	const Google__Protobuf__Any *any = typed ? message->typed_config : NULL;
+	struct mesh_slice type = mesh_decode_typed_struct(d, any);
+
+	mesh_decode_required(d, "name", message->name);
+	if (!type.data)
+		type = mesh_decode_any_type(any);
+	if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"))) {
+		mesh_decode_chain_http(d, any, chain);
+		return true;
+	}
+	if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"))) {
+		tcp_proxy(d, any, chain);
+		return true;
+	}
+	if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.network.rbac.v3.RBAC")))
+		rbac(d, any, chain);
+	else if (mesh_slice_equal(type, MESH_SLICE("envoy.tcp.metadataexchange.config.MetadataExchange")))
+		chain->metadata_exchange = true;
+	else if (!mesh_slice_equal(type, MESH_SLICE("stats.PluginConfig")))
+		mesh_decode_chain_close(chain, mesh_decode_note(d, "\"%.60s\" (%.*s): unknown network filter", message->name,
+								(int)(type.len < 100 ? type.len : 100), type.data));
+	return false;
+}
+
+static void network_filters(struct decode *d, const Envoy__Config__Listener__V3__FilterChain *message, struct chain *chain)
+{
+	bool ended = false;
+
+	if (message->n_filters == 0 && chain->kind != CHAIN_FAIL_CLOSED)
+		chain->kind = CHAIN_BLACKHOLE; /* Envoy closes a connection that no filter takes */
+	chain->authz = mesh_decode_array(d, message->n_filters, sizeof(*chain->authz));
+	for (size_t i = 0; i < message->n_filters && d->rc == 0; i++) {
+		mesh_decode_push_item(d, "filters", i);
+		if (ended)
+			mesh_decode_fail(d, "after a filter that ends the chain");
+		ended = network_filter(d, message->filters[i], chain);
+		mesh_decode_pop(d);
+	}
+	if (d->rc == 0 && message->n_filters > 0 && !ended && chain->kind != CHAIN_FAIL_CLOSED)
+		mesh_decode_fail_field(d, "filters", "the last one must be a connection manager or a TCP proxy");
+}
+
+void mesh_decode_chain(struct decode *d, const Envoy__Config__Listener__V3__FilterChain *message, struct chain *chain)
+{
+	struct mesh_slice reason;
+
+	chain->name = mesh_decode_text(d, message->name);
+	chain_match(d, message->filter_chain_match, chain);
+	network_filters(d, message, chain);
+	chain->tls = mesh_decode_transport(d, "transport_socket", message->transport_socket, false, &reason);
+	if (reason.data)
+		mesh_decode_chain_close(chain, reason);
+	chain->transport_timeout_ns =
+		mesh_decode_duration(d, "transport_socket_connect_timeout", message->transport_socket_connect_timeout, 0);
+	if (mesh_decode_bool(message->use_proxy_proto, false))
+		mesh_decode_chain_close(chain, mesh_decode_note(d, "use_proxy_proto: not supported"));
+	if (message->base.n_unknown_fields)
+		mesh_decode_chain_close(chain, mesh_decode_note(d, "unknown field: not supported"));
+}

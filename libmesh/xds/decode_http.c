@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The HTTP connection manager. What would change which requests pass or what they look like to the rules, and is not
+ * understood, gives a reason: the filter chain then fails closed.
+ */
+#include "xds/decode.h"
+
+#include "base/header.h"
+#include "envoy/config/core/v3/protocol.pb-c.h"
+#include "envoy/config/route/v3/route.pb-c.h"
+#include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb-c.h"
+#include "google/protobuf/any.pb-c.h"
+#include "google/protobuf/wrappers.pb-c.h"
+
+typedef Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager http_message;
+
+static void closed(struct decode *d, struct mesh_slice *reason, const char *field)
+{
+	struct mesh_slice note;
+
+	mesh_decode_push(d, field);
+	note = mesh_decode_note(d, "not supported");
+	mesh_decode_pop(d);
+	if (!reason->data)
+		*reason = note;
+}
+
+static void routes(struct decode *d, const http_message *message, struct http_config *http, struct mesh_slice *reason)
+{
+	switch (message->route_specifier_case) {
+	case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_RDS:
+		mesh_decode_push(d, "rds");
+		http->route_name = mesh_decode_required(d, "route_config_name", message->rds->route_config_name);
+		mesh_decode_pop(d);
+		return;
+	case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_ROUTE_CONFIG:
+		break;
+	case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__ROUTE_SPECIFIER_SCOPED_ROUTES:
+		closed(d, reason, "scoped_routes");
+		return;
+	default:
+		mesh_decode_fail_field(d, "route_specifier", "is required");
+		return;
+	}
+	mesh_decode_push(d, "route_config");
+	if (d->rc == 0)
+		http->inline_routes = mesh_decode_route_config(d, message->route_config);
+	mesh_decode_pop(d);
+	if (http->inline_routes && mesh_config_object_hold(d->object, &http->inline_routes->object) < 0) {
+		mesh_config_object_release(http->inline_routes);
+		http->inline_routes = NULL;
+		mesh_decode_nomem(d);
+	}
+}
+
+static enum escaped_slashes escaped_slashes(struct decode *d, int action)
+{
+	switch (action) {
+	case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__PATH_WITH_ESCAPED_SLASHES_ACTION__IMPLEMENTATION_SPECIFIC_DEFAULT:
+	case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__PATH_WITH_ESCAPED_SLASHES_ACTION__KEEP_UNCHANGED:
+		return ESCAPED_SLASHES_KEEP;
+	case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__PATH_WITH_ESCAPED_SLASHES_ACTION__REJECT_REQUEST:
+		return ESCAPED_SLASHES_REJECT;
+	case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__PATH_WITH_ESCAPED_SLASHES_ACTION__UNESCAPE_AND_REDIRECT:
+		return ESCAPED_SLASHES_UNESCAPE_REDIRECT;
+	case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__PATH_WITH_ESCAPED_SLASHES_ACTION__UNESCAPE_AND_FORWARD:
+		return ESCAPED_SLASHES_UNESCAPE_FORWARD;
+	default:
+		mesh_decode_fail_field(d, "path_with_escaped_slashes_action", "%d: unknown", action);
+		return ESCAPED_SLASHES_REJECT;
+	}
+}
+
+static void client_certificate(struct decode *d, const http_message *message, struct http_config *http,
+			       struct mesh_slice *reason)
+{
+	const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager__SetCurrentClientCertDetails
+		*details = message->set_current_client_cert_details;
+
+	/* The values of the two enums are the same. */
+	if ((int)message->forward_client_cert_details < 0 ||
+	    (int)message->forward_client_cert_details > FORWARD_CERT_ALWAYS_FORWARD_ONLY)
+		mesh_decode_fail_field(d, "forward_client_cert_details", "%d: unknown", (int)message->forward_client_cert_details);
+	http->forward_cert = (enum forward_client_cert)message->forward_client_cert_details;
+	if (!details)
+		return;
+	http->xfcc_subject = mesh_decode_bool(details->subject, false);
+	http->xfcc_dns = details->dns;
+	http->xfcc_uri = details->uri;
+	http->xfcc_cert = details->cert;
+	http->xfcc_chain = details->chain;
+	if (details->format)
+		closed(d, reason, "set_current_client_cert_details.format");
+}
+
+static void identity(struct decode *d, const http_message *message, struct http_config *http, struct mesh_slice *reason)
+{
+	client_certificate(d, message, http, reason);
+	http->server_name = mesh_decode_text(d, message->server_name[0] ? message->server_name : "envoy");
+	if (!mesh_header_value_valid(http->server_name))
+		mesh_decode_fail_field(d, "server_name", "not a header value");
+	http->server_overwrite =
+		message->server_header_transformation ==
+		ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__SERVER_HEADER_TRANSFORMATION__OVERWRITE;
+	http->use_remote_address = mesh_decode_bool(message->use_remote_address, false);
+	http->xff_trusted_hops = message->xff_num_trusted_hops;
+	http->generate_request_id = mesh_decode_bool(message->generate_request_id, true);
+	http->preserve_request_id = message->preserve_external_request_id;
+	http->proxy_100_continue = message->proxy_100_continue;
+	http->strip_host_port = message->strip_matching_host_port;
+	if (message->strip_port_mode_case ==
+	    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__STRIP_PORT_MODE_STRIP_ANY_HOST_PORT)
+		http->strip_any_host_port = message->strip_any_host_port;
+	http->normalize_path = mesh_decode_bool(message->normalize_path, false);
+	http->merge_slashes = message->merge_slashes;
+	http->escaped_slashes = escaped_slashes(d, (int)message->path_with_escaped_slashes_action);
+	if (message->n_original_ip_detection_extensions)
+		closed(d, reason, "original_ip_detection_extensions");
+	if (message->n_early_header_mutation_extensions)
+		closed(d, reason, "early_header_mutation_extensions");
+	if (message->path_normalization_options)
+		closed(d, reason, "path_normalization_options");
+	if (message->strip_trailing_host_dot)
+		closed(d, reason, "strip_trailing_host_dot");
+}
+
+static void limits(struct decode *d, const http_message *message, struct http_config *http)
+{
+	const Envoy__Config__Core__V3__HttpProtocolOptions *common = message->common_http_protocol_options;
+
+	http->request_head_kb_max = mesh_decode_u32(message->max_request_headers_kb, 0);
+	if (message->max_request_headers_kb && (http->request_head_kb_max == 0 || http->request_head_kb_max > 8192))
+		mesh_decode_fail_field(d, "max_request_headers_kb", "%u: must be 1..8192", http->request_head_kb_max);
+	http->idle_timeout_ns = -1;
+	http->stream_idle_timeout_ns = mesh_decode_duration(d, "stream_idle_timeout", message->stream_idle_timeout, -1);
+	http->request_timeout_ns = mesh_decode_duration(d, "request_timeout", message->request_timeout, 0);
+	http->request_headers_timeout_ns =
+		mesh_decode_duration(d, "request_headers_timeout", message->request_headers_timeout, 0);
+	http->drain_timeout_ns = mesh_decode_duration(d, "drain_timeout", message->drain_timeout, -1);
+	http->accept_http_10 = message->http_protocol_options && message->http_protocol_options->accept_http_10;
+	if (!common)
+		return;
+	mesh_decode_push(d, "common_http_protocol_options");
+	http->idle_timeout_ns = mesh_decode_duration(d, "idle_timeout", common->idle_timeout, -1);
+	http->header_count_max = mesh_decode_u32(common->max_headers_count, 0);
+	if (common->max_headers_count && http->header_count_max == 0)
+		mesh_decode_fail_field(d, "max_headers_count", "0: must be greater than 0");
+	http->requests_per_connection_max = mesh_decode_u32(common->max_requests_per_connection, 0);
+	http->reject_underscores =
+		common->headers_with_underscores_action ==
+		ENVOY__CONFIG__CORE__V3__HTTP_PROTOCOL_OPTIONS__HEADERS_WITH_UNDERSCORES_ACTION__REJECT_REQUEST;
+	http->drop_underscores = common->headers_with_underscores_action ==
+				 ENVOY__CONFIG__CORE__V3__HTTP_PROTOCOL_OPTIONS__HEADERS_WITH_UNDERSCORES_ACTION__DROP_HEADER;
+	mesh_decode_pop(d);
+}
+
+static void passed_over(struct decode *d, const http_message *message)
+{
+	if (message->n_access_log)
+		mesh_decode_warning(d, "access_log of a connection manager: passed over");
+	if (message->tracing && message->tracing->provider)
+		mesh_decode_warning(d, "tracing provider of a connection manager: passed over");
+	if (message->local_reply_config)
+		mesh_decode_warning(d, "local_reply_config of a connection manager: passed over");
+	if (message->typed_header_validation_config)
+		mesh_decode_warning(d, "typed_header_validation_config of a connection manager: passed over");
+}
+
+struct http_config *mesh_decode_http(struct decode *d, const http_message *message, struct mesh_slice *reason)
+{
+	struct http_config *http = mesh_decode_array(d, 1, sizeof(*http));
+
+	*reason = mesh_slice_make(NULL, 0);
+	if (!http)
+		return NULL;
+	http->stat_prefix = mesh_decode_required(d, "stat_prefix", message->stat_prefix);
+	if (message->codec_type ==
+	    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__HTTP3)
+		closed(d, reason, "codec_type");
+	identity(d, message, http, reason);
+	limits(d, message, http);
+	routes(d, message, http, reason);
+	mesh_decode_http_filters(d, message->n_http_filters, message->http_filters, http);
+	passed_over(d, message);
+	if (message->base.n_unknown_fields)
+		closed(d, reason, "forward_client_cert_matcher or another unknown field");
+	return http;
+}

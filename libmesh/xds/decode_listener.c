@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Listeners: the address they stand for and their filter chains. What is not understood in front of the chains closes all
+ * of them.
+ */
+#include "xds/decode.h"
+
+#include "envoy/config/core/v3/address.pb-c.h"
+#include "envoy/config/listener/v3/listener.pb-c.h"
+#include "google/protobuf/any.pb-c.h"
+#include "google/protobuf/wrappers.pb-c.h"
+
+typedef Envoy__Config__Listener__V3__Listener listener_message;
+
+static void listener_address(struct decode *d, const listener_message *message, struct listener_config *listener)
+{
+	const Envoy__Config__Core__V3__Address *address = message->address;
+
+	mesh_decode_push(d, "address");
+	switch (address ? address->address_case : ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS__NOT_SET) {
+	case ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS_SOCKET_ADDRESS:
+		listener->address = mesh_decode_required(d, "socket_address.address", address->socket_address->address);
+		if (address->socket_address->port_specifier_case ==
+		    ENVOY__CONFIG__CORE__V3__SOCKET_ADDRESS__PORT_SPECIFIER_PORT_VALUE)
+			listener->port = mesh_decode_port(d, "socket_address.port_value", address->socket_address->port_value);
+		else
+			mesh_decode_fail_field(d, "socket_address.port_value", "is required");
+		break;
+	case ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS__NOT_SET:
+		if (!message->api_listener)
+			mesh_decode_fail(d, "is required");
+		break;
+	default: /* a pipe, or a listener inside the proxy: no connection of ours takes it */
+		break;
+	}
+	mesh_decode_pop(d);
+}
+
+/* Given: all chains are to be closed. */
+static struct mesh_slice listener_filters(struct decode *d, const listener_message *message, struct listener_config *listener)
+{
+	struct mesh_slice reason = {NULL, 0};
+
+	for (size_t i = 0; i < message->n_listener_filters && d->rc == 0; i++) {
+		const Envoy__Config__Listener__V3__ListenerFilter *filter = message->listener_filters[i];
+		bool typed =
+			filter->config_type_case == ENVOY__CONFIG__LISTENER__V3__LISTENER_FILTER__CONFIG_TYPE_TYPED_CONFIG;
+		struct mesh_slice type = mesh_decode_any_type(typed ? filter->typed_config : NULL);
+
+		mesh_decode_push_item(d, "listener_filters", i);
+		mesh_decode_required(d, "name", filter->name);
+		if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")))
+			listener->tls_inspector = true;
+		else if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.listener.http_inspector.v3.HttpInspector")))
+			listener->http_inspector = true;
+		else if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.listener.original_dst.v3.OriginalDst")))
+			listener->use_original_dst = true;
+		else if (!mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.listener.original_src.v3.OriginalSrc")) &&
+			 !mesh_slice_equal(type,
+					   MESH_SLICE("envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol")))
+			reason = mesh_decode_note(d, "\"%.60s\" (%.*s): unknown listener filter", filter->name,
+						  (int)(type.len < 100 ? type.len : 100), type.data);
+		mesh_decode_pop(d);
+	}
+	return reason;
+}
+
+static void chains(struct decode *d, const listener_message *message, struct listener_config *listener)
+{
+	size_t count = message->n_filter_chains;
+
+	listener->chains = mesh_decode_array(d, count, sizeof(*listener->chains));
+	listener->chain_count = listener->chains ? count : 0;
+	for (size_t i = 0; i < listener->chain_count && d->rc == 0; i++) {
+		mesh_decode_push_item(d, "filter_chains", i);
+		mesh_decode_chain(d, message->filter_chains[i], &listener->chains[i]);
+		mesh_decode_pop(d);
+	}
+	if (!message->default_filter_chain)
+		return;
+	listener->default_chain = mesh_decode_array(d, 1, sizeof(*listener->default_chain));
+	mesh_decode_push(d, "default_filter_chain");
+	if (listener->default_chain)
+		mesh_decode_chain(d, message->default_filter_chain, listener->default_chain);
+	mesh_decode_pop(d);
+}
+
+/* What GENERATOR=grpc gives: a connection manager without a socket. */
+static void api_listener(struct decode *d, const listener_message *message, struct listener_config *listener)
+{
+	listener->chains = mesh_decode_array(d, 1, sizeof(*listener->chains));
+	listener->chain_count = listener->chains ? 1 : 0;
+	mesh_decode_push(d, "api_listener");
+	if (listener->chains)
+		mesh_decode_chain_http(d, message->api_listener->api_listener, &listener->chains[0]);
+	mesh_decode_pop(d);
+}
+
+static void close_all(struct listener_config *listener, struct mesh_slice reason)
+{
+	for (size_t i = 0; i < listener->chain_count; i++)
+		mesh_decode_chain_close(&listener->chains[i], reason);
+	if (listener->default_chain)
+		mesh_decode_chain_close(listener->default_chain, reason);
+}
+
+static void direction(struct decode *d, const listener_message *message, struct listener_config *listener)
+{
+	switch ((int)message->traffic_direction) {
+	case ENVOY__CONFIG__CORE__V3__TRAFFIC_DIRECTION__UNSPECIFIED:
+		break;
+	case ENVOY__CONFIG__CORE__V3__TRAFFIC_DIRECTION__INBOUND:
+		listener->inbound = true;
+		break;
+	case ENVOY__CONFIG__CORE__V3__TRAFFIC_DIRECTION__OUTBOUND:
+		listener->outbound = true;
+		break;
+	default:
+		mesh_decode_fail_field(d, "traffic_direction", "%d: unknown", (int)message->traffic_direction);
+	}
+}
+
+static void listener_fields(struct decode *d, const listener_message *message, struct listener_config *listener)
+{
+	bool internal = message->address &&
+			message->address->address_case == ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS_ENVOY_INTERNAL_ADDRESS;
+	struct mesh_slice reason;
+
+	listener_address(d, message, listener);
+	direction(d, message, listener);
+	listener->use_original_dst = mesh_decode_bool(message->use_original_dst, false);
+	listener->filters_timeout_ns = mesh_decode_duration(d, "listener_filters_timeout", message->listener_filters_timeout,
+							    15 * MESH_DECODE_NS);
+	listener->continue_on_timeout = message->continue_on_listener_filters_timeout;
+	reason = listener_filters(d, message, listener);
+	if (message->api_listener)
+		api_listener(d, message, listener);
+	else if (!internal)
+		chains(d, message, listener);
+	if (message->fcds_config)
+		reason = mesh_decode_note(d, "fcds_config: not supported");
+	if (message->base.n_unknown_fields) /* one of them chooses the filter chain */
+		reason = mesh_decode_note(d, "filter_chain_matcher or another unknown field: not supported");
+	if (reason.data)
+		close_all(listener, reason);
+	if (message->n_access_log)
+		mesh_decode_warning(d, "access_log of a listener: passed over");
+}
+
+struct listener_config *mesh_decode_listener(struct decode *d, struct mesh_slice bytes)
+{
+	struct listener_config *listener = NULL;
+	listener_message *message;
+
+	mesh_decode_begin(d);
+	message = mesh_decode_unpack(d, bytes, &envoy__config__listener__v3__listener__descriptor);
+	if (message && message->name[0] == '\0')
+		mesh_decode_fail_field(d, "name", "must not be empty");
+	if (message && d->rc == 0) {
+		listener = mesh_config_object_new(d->mem, sizeof(*listener), mesh_slice_of(message->name));
+		if (!listener)
+			mesh_decode_nomem(d);
+	}
+	if (listener) {
+		d->object = &listener->object;
+		listener_fields(d, message, listener);
+	}
+	return mesh_decode_end(d, listener);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * All that is held at one moment, as persistent tables: a response is applied to a copy, which costs nothing, and takes
+ * the place of the present one only when all of it went well. Internal to the resource cache.
+ */
+#ifndef MESH_XDS_RESOURCE_STATE_H
+#define MESH_XDS_RESOURCE_STATE_H
+
+#include "base/map.h"
+#include "xds/decode.h"
+#include "xds/resource_cache.h"
+
+/* A version text shared by the resources of one response. */
+struct resource_version {
+	struct ref ref;
+	const struct mesh_mem *mem;
+	struct mesh_slice text;
+};
+
+/* What is known of one resource by name. Its slices are parts of its own block. */
+struct resource_entry {
+	struct table_item item;
+	const struct mesh_mem *mem;
+	struct table_item *object;        /* last good one; NULL: none yet */
+	struct mesh_slice bytes;          /* that it came from; absent for secrets */
+	struct mesh_slice notes;          /* lines on what fails closed in it */
+	struct resource_version *version;
+	int64_t updated_ms;
+	struct mesh_slice failure;        /* why the newest one was refused; absent: it was not */
+	struct resource_version *failure_version;
+	int64_t failure_ms;
+};
+
+/* A name that other resources ask for, and how many do. */
+struct resource_want {
+	struct table_item item;
+	const struct mesh_mem *mem;
+	size_t count;
+	bool answered; /* sent, refused or said to be gone */
+};
+
+struct resource_state {
+	struct table *entries[XDS_TYPES];
+	struct table *objects[XDS_TYPES];
+	struct table *wants[XDS_TYPES]; /* endpoints, routes, secrets */
+	size_t missing[XDS_TYPES];      /* wanted and not answered */
+	bool seen[XDS_TYPES];           /* a response came */
+};
+
+int mesh_resource_version_new(const struct mesh_mem *mem, struct mesh_slice text, struct resource_version **version);
+static inline void mesh_resource_version_release(struct resource_version *version)
+{
+	mesh_ref_drop(version ? &version->ref : NULL);
+}
+
+/* `like` gives all but the name; everything is copied or referenced. NULL: no memory. */
+struct resource_entry *mesh_resource_entry_new(const struct mesh_mem *mem, struct mesh_slice name,
+					       const struct resource_entry *like);
+
+void mesh_resource_state_copy(struct resource_state *to, const struct resource_state *from); /* `to` is empty */
+void mesh_resource_state_free(struct resource_state *state);
+struct resource_entry *mesh_resource_state_get(const struct resource_state *state, enum xds_type type, struct mesh_slice name);
+bool mesh_resource_state_wants(const struct resource_state *state, enum xds_type type, struct mesh_slice name);
+/* Puts an entry and its object (when it has one) and follows what the object asks for. NOMEM. */
+int mesh_resource_state_put(const struct mesh_mem *mem, struct resource_state *state, enum xds_type type,
+			    struct resource_entry *entry);
+int mesh_resource_state_remove(const struct mesh_mem *mem, struct resource_state *state, enum xds_type type,
+			       struct mesh_slice name);
+int mesh_resource_state_answer(const struct mesh_mem *mem, struct resource_state *state, enum xds_type type,
+			       struct mesh_slice name);
+
+/* A reference to another resource; stops and returns what `visit` returned when it is not 0. */
+typedef int mesh_resource_link_fn(void *user, enum xds_type type, struct mesh_slice name);
+int mesh_resource_links(enum xds_type type, const struct table_item *object, mesh_resource_link_fn *visit, void *user);
+
+struct resource_cache {
+	const struct mesh_mem *mem;
+	const struct log *log;
+	struct xds_limits limits;
+	struct resource_state state;
+	struct snapshot *last;           /* for its indexes */
+	struct map warned;               /* texts told once */
+	uint64_t warnings;
+	struct table *wanted_of[XDS_TYPES]; /* what `wanted` was made from */
+	struct mesh_slice *wanted[XDS_TYPES];
+	struct xds_held *held;
+	struct decode decode;
+};
+
+#endif
