@@ -4,10 +4,14 @@
 
 #include <jansson.h>
 
+#include <mesh/error.h>
 #include <mesh/version.h>
 
+#include "envoy/config/core/v3/base.pb-c.h"
 #include "xds/json.h"
-#include "xds/type_registry.h"
+
+/* As istiod and its tools take it apart; the domain names the namespace once more and is not where we run. */
+#define DNS_DOMAIN "cluster.local"
 
 static json_t *node_json(const struct bootstrap *b)
 {
@@ -16,9 +20,36 @@ static json_t *node_json(const struct bootstrap *b)
 
 	if (!app)
 		app = json_string_value(json_object_get(labels, "app"));
-	return json_pack("{s:s++++++, s:s++, s:O, s:s, s:{s:{s:i, s:i, s:i}}, s:s}", "id", "sidecar~", b->instance_ip, "~",
-			 b->pod_name, ".", b->pod_namespace, "~", "cluster", app ? app : b->pod_name, ".",
-			 b->pod_namespace, "metadata", b->metadata, "userAgentName", "libmesh", "userAgentBuildVersion",
-			 "version", "majorNumber", MESH_VERSION_MAJOR, "minorNumber", MESH_VERSION_MINOR, "patch",
-			 MESH_VERSION_PATCH, "x", "x");
+	return json_pack("{s:s+++++++++, s:s++, s:O, s:s, s:{s:{s:i, s:i, s:i}}}", "id", "sidecar~", b->instance_ip, "~",
+			 b->pod_name, ".", b->pod_namespace, "~", b->pod_namespace, ".svc.", DNS_DOMAIN, "cluster",
+			 app ? app : b->pod_name, ".", b->pod_namespace, "metadata", b->metadata, "userAgentName", "libmesh",
+			 "userAgentBuildVersion", "version", "majorNumber", MESH_VERSION_NUMBER >> 16, "minorNumber",
+			 MESH_VERSION_NUMBER >> 8 & 0xff, "patch", MESH_VERSION_NUMBER & 0xff);
+}
+
+int mesh_node_encode(const struct bootstrap *bootstrap, struct buf *out, struct why *why)
+{
+	json_t *json = node_json(bootstrap);
+	int rc;
+
+	if (!json)
+		return mesh_why(why, MESH_ERROR_NOMEM, "no memory");
+	rc = mesh_json_decode(out, &envoy__config__core__v3__node__descriptor, json, 0, why);
+	json_decref(json);
+	return rc;
+}
+
+static int append(const char *text, size_t len, void *out)
+{
+	return mesh_buf_append(out, mesh_slice_make(text, len)) ? -1 : 0;
+}
+
+int mesh_node_dump(const struct bootstrap *bootstrap, struct buf *out)
+{
+	json_t *dump = json_pack("{s:s, s:{s:o}}", "@type", "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump",
+				 "bootstrap", "node", node_json(bootstrap));
+	int rc = dump && json_dump_callback(dump, append, out, JSON_COMPACT) == 0 ? 0 : MESH_ERROR_NOMEM;
+
+	json_decref(dump);
+	return rc;
 }

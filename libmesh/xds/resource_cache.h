@@ -60,6 +60,9 @@ struct xds_held {
 };
 int mesh_resource_cache_held(struct resource_cache *cache, enum xds_type type, const struct xds_held **held, size_t *count);
 
+/* What is wanted and was never answered counts as absent from now on, so that the rest can be used. NOMEM. */
+int mesh_resource_cache_give_up(struct resource_cache *cache);
+
 /* Our own certificate and roots ("default", "ROOTCA"): replaces one by name. Takes its own reference. */
 int mesh_resource_cache_set_secret(struct resource_cache *cache, struct secret *secret);
 

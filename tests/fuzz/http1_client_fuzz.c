@@ -39,6 +39,8 @@ static void closed(struct mux *mux, int error, const char *why)
 
 static const struct mux_owner owner = {.dirty = nothing, .wants = nothing, .idle = nothing, .closed = closed};
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct http_head head = {.method = {"GET", 3}, .authority = {"a", 1}, .path = {"/", 1}};

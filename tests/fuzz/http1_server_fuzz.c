@@ -64,6 +64,8 @@ static void answer(void)
 		mesh_exchange_send_data(&exchange, mesh_slice_of("x"), true);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct memory_transport transport;

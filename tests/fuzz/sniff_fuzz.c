@@ -4,6 +4,8 @@
 
 #include "net/sniff.h"
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	enum sniff_kind settled = SNIFF_MORE;

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decides when a certificate is renewed and what becomes of an attempt that failed. Two clocks are watched: the monotonic
+ * one stands still while a machine sleeps, the wall clock may be set; whichever says first that it is time, is right.
+ */
+#include "identity/cert_store.h"
+
+#include <stdio.h>
+
+#include "control/backoff.h"
+#include "control/file.h"
+
+enum {
+	TICK_MS = 1000,         /* how often files and the wall clock are looked at */
+	RENEW_PERCENT = 50,     /* of the lifetime */
+	JITTER_PERMILLE = 10,   /* to either side, so that pods started together do not ask together */
+	SOON_S = 60,            /* left lifetime from which words go to the log */
+};
+
+struct cert_store {
+	struct cert_store_options options;
+	struct loop_timer timer;
+	struct loop_task free_request; /* a request ends inside its own event: freed after it */
+	struct ca_request request;
+	struct ca_client *client;      /* under way */
+	struct ca_client *over;        /* to be freed */
+	struct backoff backoff;
+	char spiffe_id[600];
+	uint64_t retry_at_ns;          /* monotonic; 0: no attempt failed since the last good one */
+	uint64_t renew_at_ns;          /* monotonic */
+	int64_t renew_at_ms;           /* wall clock */
+	int64_t expires_ms;
+	struct buf chain_pem, key_pem; /* in force */
+	struct buf ca_root_pem;        /* what the CA's last answer ended with */
+	struct file_stamp cert_stamp, key_stamp, root_stamp;
+};
+
+static void wipe_buf(struct buf *buf)
+{
+	if (buf->data)
+		mesh_mem_wipe(buf->data, buf->room);
+	mesh_buf_free(buf);
+}
+
+/* One block from the start: growing would leave copies of a key behind. */
+static int key_buf(struct cert_store *store, struct buf *buf)
+{
+	mesh_buf_init(buf, store->options.mem, 0);
+	return mesh_buf_reserve(buf, 2 * 65536) ? 0 : MESH_ERROR_NOMEM;
+}
+
+static int replace(struct buf *buf, struct mesh_slice bytes)
+{
+	struct buf fresh;
+	int rc;
+
+	mesh_buf_init(&fresh, buf->mem, 0);
+	rc = mesh_buf_append(&fresh, bytes);
+	if (rc)
+		return rc;
+	wipe_buf(buf);
+	*buf = fresh;
+	return 0;
+}
+
+/* ---- what is in force ---- */
+
+static int read_roots(struct cert_store *store, struct buf *roots, struct why *why)
+{
+	struct buf file;
+	int rc;
+
+	mesh_buf_init(&file, store->options.mem, 0);
+	rc = mesh_file_read(store->options.root_file, "root certificate", &file, why);
+	if (!rc)
+		rc = mesh_chain_merge(roots, mesh_buf_slice(&file), store->options.root_file, why);
+	if (!rc && mesh_buf_len(&store->ca_root_pem))
+		rc = mesh_chain_merge(roots, mesh_buf_slice(&store->ca_root_pem), "cert_chain", why);
+	mesh_buf_free(&file);
+	return rc;
+}
+
+/* Makes secrets of what is in force and hands them on. */
+static int publish(struct cert_store *store, struct why *why)
+{
+	const struct cert_store_options *o = &store->options;
+	struct mesh_slice none = {NULL, 0};
+	struct secret *certificate = NULL, *roots = NULL;
+	struct buf roots_pem;
+	int rc;
+
+	mesh_buf_init(&roots_pem, o->mem, 0);
+	mesh_file_stamp(o->root_file, &store->root_stamp);
+	rc = read_roots(store, &roots_pem, why);
+	if (!rc)
+		rc = mesh_secret_new(o->mem, MESH_SLICE("default"), mesh_buf_slice(&store->chain_pem),
+				     mesh_buf_slice(&store->key_pem), none, &certificate);
+	if (!rc)
+		rc = mesh_secret_new(o->mem, MESH_SLICE("ROOTCA"), none, none, mesh_buf_slice(&roots_pem), &roots);
+	if (!rc)
+		o->changed(o->user, certificate, roots);
+	mesh_secret_release(certificate);
+	mesh_secret_release(roots);
+	mesh_buf_free(&roots_pem);
+	return rc;
+}
+
+static void plan_renewal(struct cert_store *store, const struct chain_facts *facts)
+{
+	int64_t now_ms = mesh_time_wall_ms(), life_ms = facts->not_after_ms - facts->not_before_ms, wait_ms;
+	int64_t jitter_ms = life_ms * JITTER_PERMILLE / 1000;
+
+	store->expires_ms = facts->not_after_ms;
+	store->renew_at_ms = facts->not_before_ms + life_ms * RENEW_PERCENT / 100 - jitter_ms +
+			     (int64_t)mesh_rand_below(&store->backoff.rand, (uint64_t)(2 * jitter_ms) + 1);
+	wait_ms = store->renew_at_ms > now_ms ? store->renew_at_ms - now_ms : 0;
+	store->renew_at_ns = mesh_loop_now_ns(store->options.loop) + (uint64_t)wait_ms * 1000000;
+}
+
+static int take(struct cert_store *store, struct mesh_slice chain_pem, struct mesh_slice key_pem,
+		const struct chain_facts *facts, struct why *why)
+{
+	int rc = replace(&store->chain_pem, chain_pem);
+
+	if (!rc)
+		rc = replace(&store->key_pem, key_pem);
+	if (rc)
+		return mesh_why(why, rc, "no memory for a certificate");
+	plan_renewal(store, facts);
+	rc = publish(store, why);
+	if (rc)
+		return rc;
+	store->retry_at_ns = 0;
+	store->backoff.failures = 0;
+	MESH_LOG_I(store->options.log, "identity", "certificate of %s in force, ends in %lld s", facts->spiffe_id,
+		   (long long)(store->expires_ms - mesh_time_wall_ms()) / 1000);
+	return 0;
+}
+
+static void attempt_failed(struct cert_store *store, int error, const char *why)
+{
+	int64_t left_s = (store->expires_ms - mesh_time_wall_ms()) / 1000;
+
+	store->retry_at_ns = mesh_loop_now_ns(store->options.loop) + mesh_backoff_failed_ns(&store->backoff);
+	if (store->expires_ms && left_s < SOON_S)
+		MESH_LOG_E(store->options.log, "identity", "no new certificate, the present one ends in %lld s: %s",
+			   (long long)left_s, why);
+	else
+		MESH_LOG_W(store->options.log, "identity", "no new certificate: %s", why);
+	store->options.failed(store->options.user, error, why);
+}
+
+/* ---- from the CA ---- */
+
+static void free_over(struct loop_task *task)
+{
+	struct cert_store *store = MESH_CONTAINER(task, struct cert_store, free_request);
+
+	mesh_ca_client_free(store->over);
+	store->over = NULL;
+}
+
+static void request_done(void *user, int error, const struct ca_answer *answer, const char *words)
+{
+	struct cert_store *store = user;
+	struct why why = {{0}};
+
+	store->over = store->client;
+	store->client = NULL;
+	mesh_loop_defer(store->options.loop, &store->free_request);
+	if (!error && answer->root_pem.len)
+		error = replace(&store->ca_root_pem, answer->root_pem);
+	if (!error) {
+		error = take(store, answer->chain_pem, answer->key_pem, &answer->facts, &why);
+		words = why.text;
+	}
+	if (error)
+		attempt_failed(store, error, words);
+}
+
+static void ask(struct cert_store *store)
+{
+	struct why why = {{0}};
+	int rc = mesh_ca_client_start(&store->request, request_done, store, &store->client, &why);
+
+	if (rc)
+		attempt_failed(store, rc, why.text[0] ? why.text : mesh_error_text(rc));
+}
+
+/* ---- from files ---- */
+
+static int read_pair(struct cert_store *store, struct why *why)
+{
+	const struct cert_store_options *o = &store->options;
+	struct chain_facts facts;
+	struct buf chain, key;
+	int rc;
+
+	mesh_buf_init(&chain, o->mem, 0);
+	mesh_file_stamp(o->cert_file, &store->cert_stamp);
+	mesh_file_stamp(o->key_file, &store->key_stamp);
+	rc = key_buf(store, &key);
+	if (!rc)
+		rc = mesh_file_read(o->cert_file, "certificate", &chain, why);
+	if (!rc)
+		rc = mesh_file_read(o->key_file, "key", &key, why);
+	if (!rc)
+		rc = mesh_chain_check(mesh_buf_slice(&chain), mesh_buf_slice(&key), NULL, NULL, mesh_time_wall_ms(), &facts, why);
+	if (!rc)
+		rc = take(store, mesh_buf_slice(&chain), mesh_buf_slice(&key), &facts, why);
+	mesh_buf_free(&chain);
+	wipe_buf(&key);
+	return rc;
+}
+
+static void read_files(struct cert_store *store)
+{
+	struct why why = {{0}};
+	int rc = read_pair(store, &why);
+
+	if (rc)
+		attempt_failed(store, rc, why.text[0] ? why.text : mesh_error_text(rc));
+}
+
+/* ---- the clock ---- */
+
+static bool file_changed(const char *path, const struct file_stamp *before)
+{
+	struct file_stamp now;
+
+	mesh_file_stamp(path, &now);
+	return !mesh_file_stamp_equal(&now, before);
+}
+
+static bool is_due(const struct cert_store *store)
+{
+	uint64_t now_ns = mesh_loop_now_ns(store->options.loop);
+
+	if (store->retry_at_ns)
+		return now_ns >= store->retry_at_ns;
+	if (!store->expires_ms)
+		return true;
+	return store->options.ca && (now_ns >= store->renew_at_ns || mesh_time_wall_ms() >= store->renew_at_ms);
+}
+
+static void watch(struct cert_store *store)
+{
+	const struct cert_store_options *o = &store->options;
+	bool pair = !o->ca && (file_changed(o->cert_file, &store->cert_stamp) || file_changed(o->key_file, &store->key_stamp));
+	struct why why = {{0}};
+
+	if (store->client)
+		return;
+	if (pair || is_due(store)) {
+		if (o->ca)
+			ask(store);
+		else
+			read_files(store);
+	} else if (mesh_buf_len(&store->chain_pem) && file_changed(o->root_file, &store->root_stamp)) {
+		/* a root that cannot be used leaves those in force; it is read again when it changes again */
+		int rc = publish(store, &why);
+
+		if (rc) {
+			MESH_LOG_W(o->log, "identity", "root certificates not renewed: %s", why.text);
+			o->failed(o->user, rc, why.text);
+		}
+	}
+}
+
+static uint64_t next_ns(const struct cert_store *store)
+{
+	uint64_t now = mesh_loop_now_ns(store->options.loop), at = now + TICK_MS * 1000000ull;
+
+	if (store->retry_at_ns && store->retry_at_ns < at)
+		at = store->retry_at_ns;
+	return at > now ? at - now : 0;
+}
+
+static void tick(struct loop_timer *timer)
+{
+	struct cert_store *store = MESH_CONTAINER(timer, struct cert_store, timer);
+
+	watch(store);
+	/* the place a timer had is there for it: this cannot fail */
+	mesh_timer_start(store->options.loop, &store->timer, next_ns(store));
+}
+
+int mesh_cert_store_start(const struct cert_store_options *options, struct cert_store **result)
+{
+	struct cert_store *store = mesh_mem_zalloc(options->mem, sizeof(*store));
+	int rc;
+
+	if (!store)
+		return MESH_ERROR_NOMEM;
+	store->options = *options;
+	store->timer.due = tick;
+	store->free_request.run = free_over;
+	snprintf(store->spiffe_id, sizeof(store->spiffe_id), "spiffe://%.200s/ns/%.150s/sa/%.200s", options->trust_domain,
+		 options->ns, options->service_account);
+	store->request = (struct ca_request){.mem = options->mem, .peer = options->ca, .control = options->control,
+					     .spiffe_id = store->spiffe_id, .ns = options->ns,
+					     .service_account = options->service_account, .key_type = options->key_type,
+					     .ttl_s = options->ttl_s};
+	mesh_backoff_init(&store->backoff, options->backoff_base_ms, options->backoff_max_ms);
+	mesh_buf_init(&store->chain_pem, options->mem, 0);
+	mesh_buf_init(&store->key_pem, options->mem, 0);
+	mesh_buf_init(&store->ca_root_pem, options->mem, 0);
+	rc = mesh_timer_start(options->loop, &store->timer, 0);
+	if (rc) {
+		mesh_cert_store_stop(store);
+		return rc;
+	}
+	*result = store;
+	return 0;
+}
+
+void mesh_cert_store_stop(struct cert_store *store)
+{
+	if (!store)
+		return;
+	mesh_timer_stop(store->options.loop, &store->timer);
+	mesh_loop_undefer(&store->free_request);
+	mesh_ca_client_free(store->client);
+	mesh_ca_client_free(store->over);
+	mesh_buf_free(&store->chain_pem);
+	wipe_buf(&store->key_pem);
+	mesh_buf_free(&store->ca_root_pem);
+	mesh_mem_free(store->options.mem, store);
+}
+
+int64_t mesh_cert_store_expires_ms(const struct cert_store *store)
+{
+	return store->expires_ms;
+}

@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The control thread: keeps a stream to the control plane, a certificate, and the newest whole snapshot published. Decides
+ * when to connect again and when what is held is fit for use. Refuses to know the protocol (ads.c) and resources.
+ */
+#include "xds/client.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <time.h>
+
+#include "control/backoff.h"
+#include "identity/cert_store.h"
+#include "xds/ads.h"
+#include "xds/node.h"
+
+static const size_t message_bytes_max = 256 * 1024 * 1024;
+/* A resource that is never sent must not keep the others from being used: Envoy's initial_fetch_timeout. */
+static const uint64_t settle_ns = 15 * 1000000000ull;
+static const uint64_t memory_retry_ns = 1000000000ull;
+
+struct xds_client {
+	const struct mesh_mem *mem;
+	const struct log *log;
+	struct publisher *publisher;
+	struct bootstrap *bootstrap;
+	struct loop *loop;
+	pthread_t thread;
+	bool threaded;
+	bool stopping;
+	struct loop_mail stop;
+
+	struct control *control;
+	struct control_peer ads_peer, ca_peer;
+	struct control_handler handler; /* of the discovery stream */
+	struct control_stream *stream;
+	bool answered;                  /* on this stream */
+	struct backoff backoff;
+	struct loop_timer connect;
+	struct cert_store *certs;
+	bool certified;
+
+	struct buf node;
+	struct ads ads;
+	struct resource_cache *cache;
+	struct loop_task publish;
+	struct loop_timer settle;       /* waits for what is still missing, or for memory */
+	uint64_t version;               /* of the last snapshot */
+
+	atomic_bool connected;
+	_Atomic int64_t expires_ms;     /* of the certificate */
+	struct counter connects, disconnects, snapshots, certificates, certificate_failures;
+
+	struct {
+		pthread_mutex_t lock;
+		pthread_cond_t changed;
+		bool ready, whole;      /* whole: configuration alone */
+		int control_error, certificate_error; /* of the last attempt; 0: it went well or is under way */
+		struct why control_why, certificate_why;
+	} shared;
+	bool locked, signalled;         /* lock and condition were made */
+};
+
+/* ---- what others are told ---- */
+
+static void tell_control(struct xds_client *client, int error, const char *words)
+{
+	pthread_mutex_lock(&client->shared.lock);
+	client->shared.control_error = error;
+	client->shared.control_why.text[0] = '\0';
+	if (error)
+		mesh_why(&client->shared.control_why, error, "%s", words);
+	pthread_cond_broadcast(&client->shared.changed);
+	pthread_mutex_unlock(&client->shared.lock);
+}
+
+static void tell_certificate(struct xds_client *client, int error, const char *words)
+{
+	pthread_mutex_lock(&client->shared.lock);
+	client->shared.certificate_error = error;
+	client->shared.certificate_why.text[0] = '\0';
+	if (error)
+		mesh_why(&client->shared.certificate_why, error, "%s", words);
+	pthread_cond_broadcast(&client->shared.changed);
+	pthread_mutex_unlock(&client->shared.lock);
+}
+
+static void tell_state(struct xds_client *client, bool whole, bool ready)
+{
+	pthread_mutex_lock(&client->shared.lock);
+	client->shared.whole = client->shared.whole || whole;
+	client->shared.ready = client->shared.ready || ready;
+	pthread_cond_broadcast(&client->shared.changed);
+	pthread_mutex_unlock(&client->shared.lock);
+}
+
+/* ---- snapshots ---- */
+
+static void wait_for_more(struct xds_client *client, uint64_t delay_ns)
+{
+	if (!mesh_timer_running(&client->settle))
+		mesh_timer_start(client->loop, &client->settle, delay_ns); /* without memory: the next message comes by here */
+}
+
+/* Nothing half is ever in force: what is newer waits until all it names is there, or is not coming. */
+static void publish(struct loop_task *task)
+{
+	struct xds_client *client = MESH_CONTAINER(task, struct xds_client, publish);
+	struct snapshot *snapshot = NULL;
+	int rc = mesh_resource_cache_snapshot(client->cache, client->version + 1, &snapshot);
+
+	if (rc) {
+		MESH_LOG_E(client->log, "xds", "no snapshot: %s", mesh_error_text(rc));
+		wait_for_more(client, memory_retry_ns);
+		return;
+	}
+	if (snapshot->complete)
+		mesh_timer_stop(client->loop, &client->settle);
+	else
+		wait_for_more(client, settle_ns);
+	if (!snapshot->complete || !client->certified) {
+		tell_state(client, snapshot->complete, false);
+		mesh_snapshot_release(snapshot);
+		return;
+	}
+	client->version++;
+	mesh_publisher_set(client->publisher, snapshot);
+	mesh_counter_add(&client->snapshots, 1);
+	tell_state(client, true, true);
+}
+
+static void settle_due(struct loop_timer *timer)
+{
+	struct xds_client *client = MESH_CONTAINER(timer, struct xds_client, settle);
+	int rc = mesh_resource_cache_give_up(client->cache);
+
+	if (rc)
+		wait_for_more(client, memory_retry_ns);
+	else
+		mesh_loop_defer(client->loop, &client->publish);
+}
+
+/* ---- the discovery stream ---- */
+
+static void connect_later(struct xds_client *client, uint64_t delay_ns)
+{
+	/* the timer had its place at the start and keeps it: this cannot fail */
+	mesh_timer_start(client->loop, &client->connect, delay_ns);
+}
+
+/* Ends the stream. One that had served us is opened anew at once: servers close old streams by design. */
+static void disconnect(struct xds_client *client, int error, const char *words)
+{
+	mesh_control_ops(client->control)->close(client->stream);
+	client->stream = NULL;
+	if (atomic_exchange(&client->connected, false))
+		mesh_counter_add(&client->disconnects, 1);
+	if (client->answered) {
+		MESH_LOG_I(client->log, "ads", "%s", words);
+		connect_later(client, mesh_backoff_soon_ns(&client->backoff));
+	} else {
+		MESH_LOG_W(client->log, "ads", "%s", words);
+		connect_later(client, mesh_backoff_failed_ns(&client->backoff));
+	}
+	tell_control(client, error, words);
+}
+
+static void on_message(struct control_handler *handler, struct mesh_slice bytes)
+{
+	struct xds_client *client = MESH_CONTAINER(handler, struct xds_client, handler);
+	struct why why = {{0}};
+	int rc = mesh_ads_receive(&client->ads, bytes, &why);
+
+	if (rc) {
+		disconnect(client, rc == MESH_ERROR_INVALID ? MESH_ERROR_CONTROL_PLANE : rc,
+			   why.text[0] ? why.text : mesh_error_text(rc));
+		return;
+	}
+	if (!client->answered) {
+		client->answered = true;
+		atomic_store(&client->connected, true);
+		tell_control(client, 0, "");
+	}
+	mesh_loop_defer(client->loop, &client->publish);
+}
+
+static void on_closed(struct control_handler *handler, int status, const char *text)
+{
+	struct xds_client *client = MESH_CONTAINER(handler, struct xds_client, handler);
+	struct why why = {{0}};
+	int rc = mesh_control_peer_failed(&client->ads_peer, "discovery stream", status, text, &why);
+
+	disconnect(client, rc, why.text);
+}
+
+static int send_request(void *user, struct mesh_slice message)
+{
+	struct xds_client *client = user;
+
+	return mesh_control_ops(client->control)->send(client->stream, message, false);
+}
+
+static void connect_due(struct loop_timer *timer)
+{
+	struct xds_client *client = MESH_CONTAINER(timer, struct xds_client, connect);
+	struct why why = {{0}};
+	int rc;
+
+	client->answered = false;
+	mesh_counter_add(&client->connects, 1);
+	rc = mesh_control_peer_open(&client->ads_peer, client->control, client->mem, mesh_ads_method(&client->ads), 0,
+				    &client->handler, &client->stream, &why);
+	if (!rc)
+		rc = mesh_ads_open(&client->ads);
+	if (rc)
+		disconnect(client, rc, why.text[0] ? why.text : mesh_error_text(rc));
+}
+
+/* ---- the certificate ---- */
+
+static void certificate_changed(void *user, struct secret *certificate, struct secret *roots)
+{
+	struct xds_client *client = user;
+	int rc = mesh_resource_cache_set_secret(client->cache, certificate);
+
+	if (!rc)
+		rc = mesh_resource_cache_set_secret(client->cache, roots);
+	if (rc) {
+		tell_certificate(client, rc, mesh_error_text(rc));
+		return;
+	}
+	client->certified = true;
+	atomic_store(&client->expires_ms, mesh_cert_store_expires_ms(client->certs));
+	mesh_counter_add(&client->certificates, 1);
+	tell_certificate(client, 0, "");
+	mesh_loop_defer(client->loop, &client->publish);
+}
+
+static void certificate_failed(void *user, int error, const char *words)
+{
+	struct xds_client *client = user;
+
+	mesh_counter_add(&client->certificate_failures, 1);
+	tell_certificate(client, error, words);
+}
+
+/* ---- life ---- */
+
+static void set_peers(struct xds_client *client)
+{
+	const struct bootstrap *b = client->bootstrap;
+
+	client->ads_peer = (struct control_peer){.address = b->discovery_address, .server_name = b->discovery_name,
+						 .root_file = b->root_file, .token_file = b->token_file,
+						 .cert_file = b->cert_file, .key_file = b->key_file,
+						 .cluster_id = b->cluster_id, .message_bytes_max = message_bytes_max};
+	client->ca_peer = client->ads_peer;
+	client->ca_peer.address = b->ca_address;
+	client->ca_peer.server_name = b->ca_name;
+}
+
+static int start_certs(struct xds_client *client, const struct xds_client_options *options)
+{
+	const struct bootstrap *b = client->bootstrap;
+	struct cert_store_options certs = {
+		.mem = client->mem, .log = client->log, .loop = client->loop, .control = client->control,
+		.ca = b->ca_address ? &client->ca_peer : NULL, .cert_file = b->cert_file, .key_file = b->key_file,
+		.root_file = b->root_file, .trust_domain = b->trust_domain, .ns = b->pod_namespace,
+		.service_account = b->service_account, .key_type = b->key_type, .ttl_s = b->certificate_ttl_s,
+		.backoff_base_ms = options->backoff_base_ms, .backoff_max_ms = options->backoff_max_ms,
+		.changed = certificate_changed, .failed = certificate_failed, .user = client,
+	};
+
+	return mesh_cert_store_start(&certs, &client->certs);
+}
+
+static int make_shared(struct xds_client *client)
+{
+	pthread_condattr_t monotonic;
+
+	client->locked = !pthread_mutex_init(&client->shared.lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	client->signalled = !pthread_cond_init(&client->shared.changed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	return client->locked && client->signalled ? 0 : MESH_ERROR_SYSTEM;
+}
+
+static void stop_run(struct loop_mail *mail)
+{
+	MESH_CONTAINER(mail, struct xds_client, stop)->stopping = true;
+}
+
+static void *thread_main(void *argument)
+{
+	struct xds_client *client = argument;
+
+	int rc = 0;
+
+	while (!client->stopping && rc >= 0)
+		rc = mesh_loop_run(client->loop, -1);
+	if (rc < 0) {
+		MESH_LOG_E(client->log, "xds", "the control thread ended: %s", mesh_error_text(rc));
+		tell_control(client, rc, "the control thread ended");
+	}
+	return NULL;
+}
+
+/* Signals are for the application's threads. */
+static int start_thread(struct xds_client *client)
+{
+	sigset_t all, before;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	client->threaded = !pthread_create(&client->thread, NULL, thread_main, client);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return client->threaded ? 0 : MESH_ERROR_SYSTEM;
+}
+
+static int build(struct xds_client *client, const struct xds_client_options *options)
+{
+	const struct control_ops *ops = options->control ? options->control : &mesh_control_grpc;
+	struct why why = {{0}};
+	int rc = make_shared(client);
+
+	rc = rc ? rc : mesh_loop_new(client->mem, &client->loop);
+	rc = rc ? rc : mesh_node_encode(client->bootstrap, &client->node, &why);
+	rc = rc ? rc : mesh_resource_cache_new(client->mem, client->log, options->limits, &client->cache);
+	rc = rc ? rc : ops->start(ops, client->mem, client->log, client->loop, &client->control);
+	if (rc)
+		return rc == MESH_ERROR_INVALID ? MESH_ERROR_BOOTSTRAP : rc;
+	client->ads.node = mesh_buf_slice(&client->node);
+	client->ads.cache = client->cache;
+	rc = start_certs(client, options);
+	rc = rc ? rc : mesh_timer_start(client->loop, &client->connect, 0);
+	return rc ? rc : start_thread(client);
+}
+
+int mesh_xds_client_start(const struct xds_client_options *options, struct xds_client **result)
+{
+	struct xds_client *client = mesh_mem_zalloc(options->mem, sizeof(*client));
+	int rc;
+
+	if (!client) {
+		mesh_bootstrap_free(options->bootstrap);
+		return MESH_ERROR_NOMEM;
+	}
+	client->mem = options->mem;
+	client->log = options->log;
+	client->publisher = options->publisher;
+	client->bootstrap = options->bootstrap;
+	client->stop.run = stop_run;
+	client->handler = (struct control_handler){on_message, on_closed};
+	client->connect.due = connect_due;
+	client->settle.due = settle_due;
+	client->publish.run = publish;
+	mesh_backoff_init(&client->backoff, options->backoff_base_ms, options->backoff_max_ms);
+	mesh_buf_init(&client->node, client->mem, 0);
+	set_peers(client);
+	client->ads = (struct ads){.mem = client->mem, .log = client->log, .sotw = client->bootstrap->sotw,
+				   .send = send_request, .user = client};
+	mesh_ads_init(&client->ads);
+	rc = build(client, options);
+	if (rc) {
+		mesh_xds_client_stop(client);
+		return rc;
+	}
+	*result = client;
+	return 0;
+}
+
+void mesh_xds_client_stop(struct xds_client *client)
+{
+	if (!client)
+		return;
+	if (client->threaded) {
+		mesh_loop_post(client->loop, &client->stop);
+		pthread_join(client->thread, NULL);
+	}
+	mesh_cert_store_stop(client->certs);
+	if (client->control) {
+		/* stopping runs the loop once more: nothing of ours may be due then */
+		mesh_timer_stop(client->loop, &client->connect);
+		mesh_timer_stop(client->loop, &client->settle);
+		mesh_loop_undefer(&client->publish);
+		mesh_control_ops(client->control)->close(client->stream);
+		mesh_control_ops(client->control)->stop(client->control);
+	}
+	mesh_ads_free(&client->ads);
+	mesh_resource_cache_free(client->cache);
+	mesh_loop_free(client->loop);
+	mesh_buf_free(&client->node);
+	mesh_bootstrap_free(client->bootstrap);
+	if (client->signalled)
+		pthread_cond_destroy(&client->shared.changed);
+	if (client->locked)
+		pthread_mutex_destroy(&client->shared.lock);
+	mesh_mem_free(client->mem, client);
+}
+
+/* ---- asked by other threads ---- */
+
+/* With the lock. What keeps us from being ready, or with 0 what is amiss all the same. */
+static int explain(struct xds_client *client, struct why *why)
+{
+	int error = client->shared.control_error;
+
+	if (client->shared.ready) {
+		if (error)
+			mesh_why(why, 0, "ready, but cut off from the control plane: %s", client->shared.control_why.text);
+		else if (client->shared.certificate_error)
+			mesh_why(why, 0, "ready, but the certificate is not renewed: %s", client->shared.certificate_why.text);
+		return 0;
+	}
+	if (error)
+		return mesh_why(why, error, "%s", client->shared.control_why.text);
+	if (client->shared.certificate_error)
+		return mesh_why(why, client->shared.certificate_error, "%s", client->shared.certificate_why.text);
+	return mesh_why(why, MESH_ERROR_TIMEOUT, "waiting for %s",
+			client->shared.whole ? "the certificate" : "the first whole configuration");
+}
+
+static struct timespec deadline(int64_t timeout_ms)
+{
+	uint64_t at = mesh_time_now_ns() + (uint64_t)timeout_ms * 1000000;
+
+	return (struct timespec){.tv_sec = (time_t)(at / 1000000000), .tv_nsec = (long)(at % 1000000000)};
+}
+
+int mesh_xds_client_wait(struct xds_client *client, int64_t timeout_ms, struct why *why)
+{
+	const int64_t century_ms = 100ll * 365 * 24 * 3600 * 1000;
+	struct timespec until = deadline(timeout_ms < 0 || timeout_ms > century_ms ? century_ms : timeout_ms);
+	struct why own = {{0}};
+	int rc = 0;
+
+	pthread_mutex_lock(&client->shared.lock);
+	while (!client->shared.ready && rc != ETIMEDOUT)
+		rc = pthread_cond_timedwait(&client->shared.changed, &client->shared.lock, &until);
+	rc = explain(client, why ? why : &own);
+	pthread_mutex_unlock(&client->shared.lock);
+	return rc;
+}
+
+int mesh_xds_client_status(struct xds_client *client, struct why *why)
+{
+	int rc;
+
+	pthread_mutex_lock(&client->shared.lock);
+	rc = explain(client, why);
+	pthread_mutex_unlock(&client->shared.lock);
+	return rc;
+}
+
+int mesh_xds_client_stats(struct xds_client *client, struct buf *out)
+{
+	int64_t expires_ms = atomic_load(&client->expires_ms), left_s = (expires_ms - mesh_time_wall_ms()) / 1000;
+	int rc = mesh_buf_printf(out,
+				 "control_plane.connected_state: %d\ncontrol_plane.connects: %llu\n"
+				 "control_plane.disconnects: %llu\ncontrol_plane.snapshots: %llu\n"
+				 "control_plane.certificates: %llu\ncontrol_plane.certificate_failures: %llu\n"
+				 "control_plane.certificate_seconds_left: %lld\n",
+				 atomic_load(&client->connected), (unsigned long long)mesh_counter_read(&client->connects),
+				 (unsigned long long)mesh_counter_read(&client->disconnects),
+				 (unsigned long long)mesh_counter_read(&client->snapshots),
+				 (unsigned long long)mesh_counter_read(&client->certificates),
+				 (unsigned long long)mesh_counter_read(&client->certificate_failures),
+				 (long long)(expires_ms && left_s > 0 ? left_s : 0));
+
+	for (enum xds_type type = 0; type < XDS_TYPES && !rc; type++)
+		rc = mesh_buf_printf(out, "control_plane.%s.update_attempt: %llu\ncontrol_plane.%s.update_rejected: %llu\n",
+				     mesh_ads_type_name(type),
+				     (unsigned long long)mesh_counter_read(&client->ads.types[type].responses),
+				     mesh_ads_type_name(type),
+				     (unsigned long long)mesh_counter_read(&client->ads.types[type].rejected));
+	return rc;
+}
+
+/* A question to the control thread; lives on the stack of who asks. */
+struct dump {
+	struct loop_mail mail;
+	struct xds_client *client;
+	struct buf *out;
+	int rc;
+	bool done;
+};
+
+static void dump_run(struct loop_mail *mail)
+{
+	struct dump *dump = MESH_CONTAINER(mail, struct dump, mail);
+	struct xds_client *client = dump->client;
+	struct buf bootstrap;
+	int rc;
+
+	mesh_buf_init(&bootstrap, client->mem, 0);
+	rc = mesh_node_dump(client->bootstrap, &bootstrap);
+	if (!rc)
+		rc = mesh_resource_cache_dump(client->cache, mesh_buf_slice(&bootstrap), dump->out);
+	mesh_buf_free(&bootstrap);
+	pthread_mutex_lock(&client->shared.lock);
+	dump->rc = rc;
+	dump->done = true;
+	pthread_cond_broadcast(&client->shared.changed);
+	pthread_mutex_unlock(&client->shared.lock);
+}
+
+int mesh_xds_client_dump(struct xds_client *client, struct buf *out)
+{
+	struct dump dump = {.mail.run = dump_run, .client = client, .out = out};
+
+	mesh_loop_post(client->loop, &dump.mail);
+	pthread_mutex_lock(&client->shared.lock);
+	while (!dump.done)
+		pthread_cond_wait(&client->shared.changed, &client->shared.lock);
+	pthread_mutex_unlock(&client->shared.lock);
+	return dump.rc;
+}
