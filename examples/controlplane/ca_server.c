@@ -7,7 +7,7 @@
 
 #include "call.h"
 #include "services.h"
-#include "xds/type_registry.h"
+#include "control/message.h"
 
 #include "security/v1alpha1/ca.pb-c.h"
 
@@ -66,7 +66,7 @@ static void on_message(struct cp_call *call, struct mesh_slice message)
 	struct arena arena;
 
 	mesh_arena_init(&arena, mem, REQUEST_ARENA_BYTES_MAX);
-	if (mesh_type_unpack(&istio__v1__auth__istio_certificate_request__descriptor, message, 0, &arena, &why,
+	if (mesh_message_unpack(&istio__v1__auth__istio_certificate_request__descriptor, message, 0, &arena, &why,
 			     &request) == 0)
 		status = answer(call, (const void *)request, &why);
 	mesh_arena_free(&arena);

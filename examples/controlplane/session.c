@@ -12,7 +12,7 @@
 #include "envoy/service/discovery/v3/discovery.pb-c.h"
 #include "google/protobuf/struct.pb-c.h"
 #include "google/rpc/status.pb-c.h"
-#include "xds/type_registry.h"
+#include "control/message.h"
 
 #define REQUEST_ARENA_BYTES_MAX ((size_t)64 << 20)
 #define SUBSCRIPTIONS_MAX	32
@@ -357,7 +357,7 @@ int cp_session_request(struct cp_session *session, struct mesh_slice message, st
 	int rc;
 
 	mesh_arena_init(&arena, mem, REQUEST_ARENA_BYTES_MAX);
-	rc = mesh_type_unpack(type, message, 0, &arena, why, &request);
+	rc = mesh_message_unpack(type, message, 0, &arena, why, &request);
 	if (rc == 0 && session->subscription_count > SUBSCRIPTIONS_MAX)
 		rc = mesh_why(why, MESH_ERROR_INVALID, "too many types");
 	if (rc == 0 && session->delta)

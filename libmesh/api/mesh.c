@@ -40,6 +40,7 @@ static int start(struct mesh *mesh, const struct mesh_options *options, struct w
 
 	if (rc)
 		return rc;
+	snprintf(mesh->pod_namespace, sizeof(mesh->pod_namespace), "%s", bootstrap->pod_namespace);
 	control.bootstrap = bootstrap; /* the client's from here on */
 	return mesh_xds_client_start(&control, &mesh->control);
 }

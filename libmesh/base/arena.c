@@ -52,6 +52,7 @@ static void free_from(struct arena *arena, struct arena_block *block)
 
 void mesh_arena_reset(struct arena *arena)
 {
+	arena->full = false;
 	if (!arena->first)
 		return;
 	free_from(arena, arena->first->next);
@@ -79,8 +80,10 @@ static bool grow(struct arena *arena, size_t bytes)
 		room = bytes;
 	if (arena->limit && arena->total + room > arena->limit)
 		room = bytes;
-	if (arena->limit && arena->total + room > arena->limit)
+	if (arena->limit && arena->total + room > arena->limit) {
+		arena->full = true;
 		return false;
+	}
 	block = mesh_mem_alloc(arena->mem, sizeof(*block) + room);
 	if (!block)
 		return false;

@@ -15,6 +15,7 @@ struct arena {
 	char *end;
 	size_t total;              /* bytes held in blocks */
 	size_t limit;              /* 0: none; more than this fails as out of memory */
+	bool full;                 /* the limit was what failed, since the last reset */
 };
 
 void mesh_arena_init(struct arena *arena, const struct mesh_mem *mem, size_t limit); /* allocates nothing */

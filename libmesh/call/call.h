@@ -122,6 +122,7 @@ void mesh_call_set_paused(struct mesh_call *call, bool paused);
 const struct headers *mesh_call_received(const struct mesh_call *call);
 
 /* client.c */
+int mesh_client_find_listener(struct mesh_call *call); /* outbound.c: sets client.http. INVALID, NO_ROUTE, FAIL_CLOSED */
 void mesh_client_begin(struct mesh_call *call); /* on its worker */
 void mesh_client_stop(struct mesh_call *call);  /* timers, attempt, snapshot: before finish */
 void mesh_client_attempt_over(struct mesh_call *call, struct retry_outcome *outcome, const char *why);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decides where a client's call goes: listener, virtual host, route, cluster; how long it may take; and after each try
+ * Decides where a client's call goes once its listener is known: virtual host, route, cluster; how long it may take; and after each try
  * whether another follows. Refuses to touch connections: attempt.c does.
  */
 #include "call/call.h"
@@ -14,82 +14,6 @@ static const size_t replay_bytes = 65536; /* a streamed body is kept for a retry
 static void client_fail(struct mesh_call *call, int error, const char *why)
 {
 	mesh_call_finish(call, error, why);
-}
-
-/* "host:port", "host", "[v6]:port": the host without brackets, and the port or 80. */
-static bool split_authority(struct mesh_slice authority, struct mesh_slice *host, uint16_t *port)
-{
-	ptrdiff_t colon = mesh_slice_find_last(authority, ':');
-	uint64_t number = 80;
-
-	*host = authority;
-	if (authority.len && authority.data[0] == '[') {
-		ptrdiff_t close = mesh_slice_find(authority, ']');
-
-		if (close < 0)
-			return false;
-		if (colon < close)
-			colon = -1;
-		*host = mesh_slice_make(authority.data + 1, (size_t)close - 1);
-	} else if (colon >= 0) {
-		host->len = (size_t)colon;
-	}
-	if (colon >= 0) {
-		struct mesh_slice digits = mesh_slice_make(authority.data + colon + 1, authority.len - (size_t)colon - 1);
-
-		if (!mesh_slice_to_u64(digits, &number) || number == 0 || number > 65535)
-			return false;
-	}
-	*port = (uint16_t)number;
-	return host->len > 0;
-}
-
-static bool chain_takes_http1(const struct chain *chain)
-{
-	if (chain->kind != CHAIN_HTTP && chain->kind != CHAIN_FAIL_CLOSED)
-		return false;
-	if (chain->match.transport.len && !mesh_slice_equal(chain->match.transport, MESH_SLICE("raw_buffer")))
-		return false;
-	if (!chain->match.alpn_count)
-		return true;
-	for (size_t i = 0; i < chain->match.alpn_count; i++)
-		if (mesh_slice_equal(chain->match.alpn[i], MESH_SLICE("http/1.1")))
-			return true;
-	return false;
-}
-
-static const struct chain *http_chain(const struct listener_config *listener)
-{
-	for (size_t i = 0; i < listener->chain_count; i++)
-		if (chain_takes_http1(&listener->chains[i]))
-			return &listener->chains[i];
-	if (listener->default_chain && chain_takes_http1(listener->default_chain))
-		return listener->default_chain;
-	return NULL;
-}
-
-/* The listener a sidecar would have caught this request on, and its HTTP settings. */
-static int find_listener(struct mesh_call *call)
-{
-	struct client_call *client = &call->client;
-	const struct listener_config *listener;
-	const struct chain *chain = NULL;
-	struct mesh_slice host;
-	uint16_t port;
-
-	if (!split_authority(call->request.authority, &host, &port))
-		return mesh_why(&call->why, MESH_ERROR_INVALID, "authority: \"%.*s\": expected host or host:port",
-				(int)call->request.authority.len, call->request.authority.data);
-	listener = mesh_snapshot_outbound(client->snapshot, host, port);
-	if (listener)
-		chain = http_chain(listener);
-	if (!chain)
-		return mesh_why(&call->why, MESH_ERROR_NO_ROUTE, "no outbound HTTP listener for port %u", port);
-	if (chain->kind == CHAIN_FAIL_CLOSED)
-		return mesh_why(&call->why, MESH_ERROR_FAIL_CLOSED, "listener %.*s: %.*s", (int)listener->object.item.name.len,
-				listener->object.item.name.data, (int)chain->reason.len, chain->reason.data);
-	client->http = chain->http;
-	return 0;
 }
 
 /* Filters on the way out that can refuse, and the ALPN lists istio.alpn wants offered. */
@@ -261,7 +185,7 @@ static int answer_redirect(struct mesh_call *call)
 static int decide(struct mesh_call *call, bool *local)
 {
 	struct mesh_slice alpn = {NULL, 0};
-	int rc = find_listener(call);
+	int rc = mesh_client_find_listener(call);
 
 	if (!rc)
 		rc = run_filters(call, &alpn);

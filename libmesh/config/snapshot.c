@@ -9,12 +9,21 @@
 
 #include <mesh/error.h>
 
+/* A listener bound to the address of one service, which its route configuration names. */
+struct named_listener {
+	uint16_t port;
+	struct mesh_slice host;
+	const struct listener_config *listener;
+};
+
 struct listener_index {
 	struct ref ref;
 	const struct mesh_mem *mem;
 	struct outbound_port *ports;
 	size_t port_count;
 	const struct listener_config **bound; /* what ports[].bound point into */
+	struct named_listener *named;         /* by port, then host */
+	size_t named_count;
 	const struct listener_config *virtual_inbound;
 	const struct listener_config *virtual_outbound;
 };
@@ -25,6 +34,7 @@ static void index_destroy(struct ref *ref)
 
 	mesh_mem_free(index->mem, index->ports);
 	mesh_mem_free(index->mem, index->bound);
+	mesh_mem_free(index->mem, index->named);
 	mesh_mem_free(index->mem, index);
 }
 
@@ -96,6 +106,43 @@ static void fill_ports(struct listener_index *index, size_t count)
 	}
 }
 
+static int named_order(const void *left, const void *right)
+{
+	const struct named_listener *a = left, *b = right;
+
+	if (a->port != b->port)
+		return a->port < b->port ? -1 : 1;
+	return mesh_slice_compare(a->host, b->host);
+}
+
+/* "<host>:<port>" of this listener's own port: what istiod calls the routes of one service. Absent when it is none. */
+static struct mesh_slice service_host(const struct listener_config *listener)
+{
+	for (size_t i = 0; i < listener->chain_count; i++) {
+		struct mesh_slice name = listener->chains[i].http ? listener->chains[i].http->route_name : (struct mesh_slice){NULL, 0};
+		ptrdiff_t colon = name.data ? mesh_slice_find_last(name, ':') : -1;
+		uint64_t port;
+
+		if (colon > 0 && mesh_slice_to_u64(mesh_slice_make(name.data + colon + 1, name.len - (size_t)colon - 1), &port) &&
+		    port == listener->port)
+			return mesh_slice_make(name.data, (size_t)colon);
+	}
+	return (struct mesh_slice){NULL, 0};
+}
+
+static void fill_named(struct listener_index *index, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct listener_config *listener = index->bound[i];
+		struct mesh_slice host = is_wildcard(listener) ? (struct mesh_slice){NULL, 0} : service_host(listener);
+
+		if (host.data)
+			index->named[index->named_count++] = (struct named_listener){(uint16_t)listener->port, host, listener};
+	}
+	if (index->named_count > 1)
+		qsort(index->named, index->named_count, sizeof(*index->named), named_order);
+}
+
 static struct listener_index *index_new(const struct mesh_mem *mem, const struct table *listeners)
 {
 	struct listener_index *index = mesh_mem_zalloc(mem, sizeof(*index));
@@ -108,7 +155,8 @@ static struct listener_index *index_new(const struct mesh_mem *mem, const struct
 	index->mem = mem;
 	index->bound = mesh_mem_array(mem, room, sizeof(*index->bound));
 	index->ports = mesh_mem_array(mem, room, sizeof(*index->ports));
-	if (!index->bound || !index->ports) {
+	index->named = mesh_mem_array(mem, room, sizeof(*index->named));
+	if (!index->bound || !index->ports || !index->named) {
 		mesh_ref_drop(&index->ref);
 		return NULL;
 	}
@@ -116,6 +164,7 @@ static struct listener_index *index_new(const struct mesh_mem *mem, const struct
 	if (collected.count > 1)
 		qsort(index->bound, collected.count, sizeof(*index->bound), listener_order);
 	fill_ports(index, collected.count);
+	fill_named(index, collected.count);
 	return index;
 }
 
@@ -234,4 +283,21 @@ const struct listener_config *mesh_snapshot_outbound(const struct snapshot *snap
 	if (found && found->wildcard)
 		return found->wildcard;
 	return snapshot->virtual_outbound;
+}
+
+const struct listener_config *mesh_snapshot_outbound_named(const struct snapshot *snapshot, struct mesh_slice host, uint16_t port)
+{
+	const struct listener_index *index = snapshot->index;
+	const struct named_listener wanted = {port, host, NULL}, *found = NULL;
+
+	if (index->named_count)
+		found = bsearch(&wanted, index->named, index->named_count, sizeof(wanted), named_order);
+	return found ? found->listener : NULL;
+}
+
+bool mesh_snapshot_has_named(const struct snapshot *snapshot, uint16_t port)
+{
+	const struct outbound_port *found = snapshot->index->named_count ? find_port(snapshot, port) : NULL;
+
+	return found && found->bound_count > 0;
 }

@@ -5,9 +5,9 @@
  */
 #include "identity/ca_client.h"
 
+#include "control/message.h"
 #include "identity/key.h"
 #include "security/v1alpha1/ca.pb-c.h"
-#include "xds/type_registry.h"
 
 static const char method[] = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
 static const uint32_t timeout_ms = 20000;
@@ -50,7 +50,7 @@ static int take_answer(struct ca_client *client, struct mesh_slice bytes)
 	int rc;
 
 	mesh_arena_init(&arena, client->request.mem, 4 * answer_bytes_max);
-	rc = mesh_type_unpack(&istio__v1__auth__istio_certificate_response__descriptor, bytes, 0, &arena, &client->why, &message);
+	rc = mesh_message_unpack(&istio__v1__auth__istio_certificate_response__descriptor, bytes, 0, &arena, &client->why, &message);
 	if (!rc)
 		rc = take_chain(client, (const Istio__V1__Auth__IstioCertificateResponse *)message);
 	if (!rc)

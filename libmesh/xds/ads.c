@@ -5,10 +5,10 @@
  */
 #include "xds/ads.h"
 
+#include "control/message.h"
 #include "envoy/service/discovery/v3/discovery.pb-c.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/rpc/status.pb-c.h"
-#include "xds/type_registry.h"
 
 typedef Envoy__Service__Discovery__V3__DeltaDiscoveryRequest delta_request;
 typedef Envoy__Service__Discovery__V3__DeltaDiscoveryResponse delta_response;
@@ -409,7 +409,7 @@ static int unpack(struct ads *ads, struct mesh_slice bytes, struct response *res
 	int rc, found;
 
 	ads->scratch.limit = bytes.len < SIZE_MAX / (2 * UNPACKED_PER_BYTE) ? (bytes.len + 16384) * UNPACKED_PER_BYTE : SIZE_MAX;
-	rc = mesh_type_unpack(type, bytes, 0, &ads->scratch, why, &message);
+	rc = mesh_message_unpack(type, bytes, 0, &ads->scratch, why, &message);
 	ads->scratch.limit = 0;
 	if (rc)
 		return rc;

@@ -10,7 +10,7 @@
 
 #include <mesh/error.h>
 
-#include "xds/type_registry.h"
+#include "control/message.h"
 
 #define PATH_BYTES 200
 
@@ -248,8 +248,10 @@ void *mesh_decode_unpack(struct decode *d, struct mesh_slice bytes, const Protob
 		room = SIZE_MAX;
 	if (room > d->scratch.limit)
 		d->scratch.limit = room;
-	rc = mesh_type_unpack(type, bytes, d->nesting_max, &d->scratch, &why, &message);
-	if (rc == MESH_ERROR_NOMEM)
+	rc = mesh_message_unpack(type, bytes, d->nesting_max, &d->scratch, &why, &message);
+	if (rc == MESH_ERROR_NOMEM && d->scratch.full) /* the resource's fault, not the memory's */
+		mesh_decode_fail(d, "unpacks to more than %zu bytes", d->scratch.limit);
+	else if (rc == MESH_ERROR_NOMEM)
 		mesh_decode_nomem(d);
 	else if (rc < 0)
 		mesh_decode_fail(d, "%s", why.text);

@@ -16,6 +16,7 @@ enum mesh_json_flag {
 	MESH_JSON_INDENT = 1,         /* encode: one member a line, two spaces a level */
 	MESH_JSON_SECRETS = 2,        /* encode: show private keys and passwords, not "[redacted]" */
 	MESH_JSON_IGNORE_UNKNOWN = 4, /* decode: pass over members that the message has no field for */
+	MESH_JSON_PROTO_NAMES = 8,    /* encode: fields as they are called in the .proto, not in lowerCamelCase */
 };
 
 /*

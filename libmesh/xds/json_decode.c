@@ -7,6 +7,7 @@
 #include <mesh/error.h>
 
 #include "base/text.h"
+#include "control/message.h"
 #include "xds/json.h"
 #include "xds/json_form.h"
 #include "xds/json_scalar.h"
@@ -16,7 +17,7 @@
 #define FIELDS_MAX 256
 
 static int put_message(struct json_decoder *d, const ProtobufCMessageDescriptor *type, json_t *json,
-		       const struct type_path *path);
+		       const struct message_path *path);
 
 static struct mesh_slice text_of(const json_t *json)
 {
@@ -27,7 +28,7 @@ static struct mesh_slice text_of(const json_t *json)
 
 /* The payload of one value, with its length where it needs one but without a tag. */
 static int put_value(struct json_decoder *d, const ProtobufCFieldDescriptor *field, json_t *json,
-		     const struct type_path *path)
+		     const struct message_path *path)
 {
 	size_t mark = mesh_buf_len(d->out);
 	int rc;
@@ -39,7 +40,7 @@ static int put_value(struct json_decoder *d, const ProtobufCFieldDescriptor *fie
 }
 
 static int put_single(struct json_decoder *d, const ProtobufCFieldDescriptor *field, json_t *json,
-		      const struct type_path *path)
+		      const struct message_path *path)
 {
 	int rc = mesh_wire_tag(d->out, field->id, mesh_wire_type(field->type));
 
@@ -47,7 +48,7 @@ static int put_single(struct json_decoder *d, const ProtobufCFieldDescriptor *fi
 }
 
 static int put_map(struct json_decoder *d, const ProtobufCFieldDescriptor *field, json_t *json,
-		   const struct type_path *path)
+		   const struct message_path *path)
 {
 	const ProtobufCMessageDescriptor *entry = field->descriptor;
 	const char *key;
@@ -57,7 +58,7 @@ static int put_map(struct json_decoder *d, const ProtobufCFieldDescriptor *field
 		return mesh_json_refuse(d, path, "expected an object");
 	json_object_foreach(json, key, value)
 	{
-		struct type_path here = {path, key, 0, 0};
+		struct message_path here = {path, key, 0, 0};
 		size_t mark;
 		int rc = mesh_wire_tag(d->out, field->id, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED);
 
@@ -75,7 +76,7 @@ static int put_map(struct json_decoder *d, const ProtobufCFieldDescriptor *field
 }
 
 static int put_list(struct json_decoder *d, const ProtobufCFieldDescriptor *field, json_t *json,
-		    const struct type_path *path)
+		    const struct message_path *path)
 {
 	bool packed = mesh_wire_type(field->type) != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED;
 	size_t mark;
@@ -87,7 +88,7 @@ static int put_list(struct json_decoder *d, const ProtobufCFieldDescriptor *fiel
 		rc = mesh_wire_tag(d->out, field->id, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED);
 	mark = mesh_buf_len(d->out);
 	for (size_t i = 0; i < json_array_size(json) && rc == 0; i++) {
-		struct type_path here = {path, NULL, 0, i};
+		struct message_path here = {path, NULL, 0, i};
 
 		if (packed)
 			rc = put_value(d, field, json_array_get(json, i), &here);
@@ -114,7 +115,7 @@ static bool is_absent(const ProtobufCFieldDescriptor *field, const json_t *json)
 
 /* The same field twice (by both of its names), or two members of one oneof. */
 static int check_once(struct json_decoder *d, const ProtobufCMessageDescriptor *type,
-		      const ProtobufCFieldDescriptor *field, bool seen[FIELDS_MAX], const struct type_path *path)
+		      const ProtobufCFieldDescriptor *field, bool seen[FIELDS_MAX], const struct message_path *path)
 {
 	size_t index = (size_t)(field - type->fields);
 
@@ -135,7 +136,7 @@ static int check_once(struct json_decoder *d, const ProtobufCMessageDescriptor *
 }
 
 static int put_members(struct json_decoder *d, const ProtobufCMessageDescriptor *type, json_t *json,
-		       const struct type_path *path, bool in_any)
+		       const struct message_path *path, bool in_any)
 {
 	bool seen[FIELDS_MAX] = {false};
 	const char *key;
@@ -146,7 +147,7 @@ static int put_members(struct json_decoder *d, const ProtobufCMessageDescriptor 
 	json_object_foreach(json, key, value)
 	{
 		const ProtobufCFieldDescriptor *field = mesh_json_field(type, mesh_slice_of(key));
-		struct type_path here = {path, key, 0, 0};
+		struct message_path here = {path, key, 0, 0};
 		int rc;
 
 		if (in_any && strcmp(key, "@type") == 0)
@@ -171,7 +172,7 @@ static int put_members(struct json_decoder *d, const ProtobufCMessageDescriptor 
 }
 
 static int put_time(struct json_decoder *d, const ProtobufCMessageDescriptor *type, const json_t *json,
-		    const struct type_path *path)
+		    const struct message_path *path)
 {
 	bool duration = mesh_json_form(type) == JSON_FORM_DURATION;
 	struct mesh_slice text = text_of(json);
@@ -195,7 +196,7 @@ static int put_time(struct json_decoder *d, const ProtobufCMessageDescriptor *ty
 }
 
 static int put_json_value(struct json_decoder *d, const ProtobufCMessageDescriptor *type, json_t *json,
-			  const struct type_path *path)
+			  const struct message_path *path)
 {
 	static const char *const kinds[] = {
 		[JSON_OBJECT] = "struct_value",	 [JSON_ARRAY] = "list_value",  [JSON_STRING] = "string_value",
@@ -207,11 +208,11 @@ static int put_json_value(struct json_decoder *d, const ProtobufCMessageDescript
 }
 
 /* What the object with "@type" says, as the bytes of that type. */
-static int put_any_value(struct json_decoder *d, struct mesh_slice type_url, json_t *json, const struct type_path *path)
+static int put_any_value(struct json_decoder *d, struct mesh_slice type_url, json_t *json, const struct message_path *path)
 {
 	const ProtobufCMessageDescriptor *type = mesh_type_find(type_url);
 	json_t *value = json_object_get(json, "value");
-	struct type_path here = {path, "value", 0, 0};
+	struct message_path here = {path, "value", 0, 0};
 	int rc;
 
 	if (type && mesh_json_form(type) == JSON_FORM_OBJECT)
@@ -231,7 +232,7 @@ static int put_any_value(struct json_decoder *d, struct mesh_slice type_url, jso
 	return rc;
 }
 
-static int any_type_url(struct json_decoder *d, const json_t *json, const struct type_path *path,
+static int any_type_url(struct json_decoder *d, const json_t *json, const struct message_path *path,
 			struct mesh_slice *type_url)
 {
 	const json_t *name = json_object_get(json, "@type");
@@ -244,7 +245,7 @@ static int any_type_url(struct json_decoder *d, const json_t *json, const struct
 	return 0;
 }
 
-static int put_any(struct json_decoder *d, json_t *json, const struct type_path *path)
+static int put_any(struct json_decoder *d, json_t *json, const struct message_path *path)
 {
 	struct mesh_slice type_url;
 	size_t mark;
@@ -266,7 +267,7 @@ static int put_any(struct json_decoder *d, json_t *json, const struct type_path 
 }
 
 static int put_form(struct json_decoder *d, const ProtobufCMessageDescriptor *type, json_t *json,
-		    const struct type_path *path)
+		    const struct message_path *path)
 {
 	switch (mesh_json_form(type)) {
 	case JSON_FORM_ANY:
@@ -288,7 +289,7 @@ static int put_form(struct json_decoder *d, const ProtobufCMessageDescriptor *ty
 }
 
 static int put_message(struct json_decoder *d, const ProtobufCMessageDescriptor *type, json_t *json,
-		       const struct type_path *path)
+		       const struct message_path *path)
 {
 	int rc;
 
@@ -313,7 +314,7 @@ int mesh_json_decode(struct buf *out, const ProtobufCMessageDescriptor *type, co
 		     struct why *why)
 {
 	struct json_decoder d = {.out = out, .why = why, .flags = flags};
-	struct type_path top = {NULL, type->short_name, 0, 0};
+	struct message_path top = {NULL, type->short_name, 0, 0};
 	size_t before = mesh_buf_len(out);
 
 	return finish(&d, before, put_message(&d, type, (json_t *)json, &top));
@@ -323,7 +324,7 @@ int mesh_json_decode_any(struct buf *out, const struct json_t *json, unsigned fl
 			 struct why *why)
 {
 	struct json_decoder d = {.out = out, .why = why, .flags = flags};
-	struct type_path top = {NULL, "resource", 0, 0};
+	struct message_path top = {NULL, "resource", 0, 0};
 	size_t before = mesh_buf_len(out);
 	struct mesh_slice url;
 	int rc = any_type_url(&d, json, &top, &url);

@@ -6,6 +6,7 @@
 #include <mesh/error.h>
 
 #include "base/arena.h"
+#include "control/message.h"
 #include "xds/json.h"
 #include "xds/json_form.h"
 #include "xds/json_writer.h"
@@ -221,7 +222,8 @@ static void put_members(struct encoder *e, const ProtobufCMessage *message, bool
 	for (unsigned i = 0; i < message->descriptor->n_fields && e->w->rc == 0; i++) {
 		const ProtobufCFieldDescriptor *field = field_of(message, i);
 		char name[MESH_JSON_NAME_BYTES];
-		struct mesh_slice slice = {name, mesh_json_name(field, name)};
+		bool as_is = e->w->flags & MESH_JSON_PROTO_NAMES;
+		struct mesh_slice slice = as_is ? mesh_slice_of(field->name) : mesh_slice_make(name, mesh_json_name(field, name));
 
 		if (!is_present(message, field))
 			continue;
@@ -319,7 +321,7 @@ static void put_any(struct encoder *e, struct mesh_slice type_url, struct mesh_s
 	const ProtobufCMessageDescriptor *type = mesh_type_find(type_url);
 	ProtobufCMessage *message = NULL;
 	bool first = true;
-	int rc = type ? mesh_type_unpack(type, value, 0, &e->arena, NULL, &message) : 0;
+	int rc = type ? mesh_message_unpack(type, value, 0, &e->arena, NULL, &message) : 0;
 
 	if (rc == MESH_ERROR_NOMEM)
 		mesh_json_writer_fail(e->w, rc);

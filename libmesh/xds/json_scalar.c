@@ -18,16 +18,16 @@
 #include "xds/json_number.h"
 #include "xds/wire.h"
 
-int mesh_json_refuse(struct json_decoder *d, const struct type_path *path, const char *format, ...)
+int mesh_json_refuse(struct json_decoder *d, const struct message_path *path, const char *format, ...)
 {
-	char text[MESH_TYPE_PATH_BYTES];
+	char text[MESH_MESSAGE_PATH_BYTES];
 	char what[160];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(what, sizeof(what), format, args);
 	va_end(args);
-	return mesh_why(d->why, MESH_ERROR_INVALID, "%s: %s", mesh_type_path_text(path, text), what);
+	return mesh_why(d->why, MESH_ERROR_INVALID, "%s: %s", mesh_message_path_text(path, text), what);
 }
 
 static struct mesh_slice text_of(const json_t *json)
@@ -36,7 +36,7 @@ static struct mesh_slice text_of(const json_t *json)
 }
 
 static int put_integer(struct json_decoder *d, ProtobufCType type, struct json_integer integer,
-		       const struct type_path *path)
+		       const struct message_path *path)
 {
 	uint64_t value;
 
@@ -52,7 +52,7 @@ static int put_integer(struct json_decoder *d, ProtobufCType type, struct json_i
 	}
 }
 
-static int put_real(struct json_decoder *d, ProtobufCType type, const json_t *json, const struct type_path *path)
+static int put_real(struct json_decoder *d, ProtobufCType type, const json_t *json, const struct message_path *path)
 {
 	uint64_t bits;
 	uint32_t word;
@@ -73,7 +73,7 @@ static int put_real(struct json_decoder *d, ProtobufCType type, const json_t *js
 }
 
 static int put_enum(struct json_decoder *d, const ProtobufCFieldDescriptor *field, const json_t *json,
-		    const struct type_path *path)
+		    const struct message_path *path)
 {
 	const ProtobufCEnumDescriptor *type = field->descriptor;
 	const ProtobufCEnumValue *known;
@@ -93,7 +93,7 @@ static int put_enum(struct json_decoder *d, const ProtobufCFieldDescriptor *fiel
 	return put_integer(d, PROTOBUF_C_TYPE_ENUM, integer, path);
 }
 
-static int put_string(struct json_decoder *d, const json_t *json, const struct type_path *path)
+static int put_string(struct json_decoder *d, const json_t *json, const struct message_path *path)
 {
 	struct mesh_slice text = text_of(json);
 
@@ -104,7 +104,7 @@ static int put_string(struct json_decoder *d, const json_t *json, const struct t
 	return mesh_wire_bytes(d->out, text);
 }
 
-static int put_base64(struct json_decoder *d, const json_t *json, const struct type_path *path)
+static int put_base64(struct json_decoder *d, const json_t *json, const struct message_path *path)
 {
 	size_t mark = mesh_buf_len(d->out);
 	int rc = json_is_string(json) ? mesh_text_base64_decode(d->out, text_of(json)) : MESH_ERROR_INVALID;
@@ -115,7 +115,7 @@ static int put_base64(struct json_decoder *d, const json_t *json, const struct t
 }
 
 int mesh_json_put_scalar(struct json_decoder *d, const ProtobufCFieldDescriptor *field, const json_t *json,
-			 const struct type_path *path)
+			 const struct message_path *path)
 {
 	struct json_integer integer;
 
@@ -141,7 +141,7 @@ int mesh_json_put_scalar(struct json_decoder *d, const ProtobufCFieldDescriptor 
 }
 
 int mesh_json_put_key(struct json_decoder *d, const ProtobufCFieldDescriptor *field, struct mesh_slice key,
-		      const struct type_path *path)
+		      const struct message_path *path)
 {
 	struct json_integer integer;
 	int rc = mesh_wire_tag(d->out, field->id, mesh_wire_type(field->type));

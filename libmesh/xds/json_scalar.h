@@ -4,7 +4,7 @@
 #define MESH_XDS_JSON_SCALAR_H
 
 #include "base/buf.h"
-#include "xds/type_registry.h"
+#include "control/message.h"
 
 struct json_t;
 
@@ -16,13 +16,13 @@ struct json_decoder {
 };
 
 /* Says "path: words" and returns MESH_ERROR_INVALID. */
-int mesh_json_refuse(struct json_decoder *d, const struct type_path *path, const char *format, ...)
+int mesh_json_refuse(struct json_decoder *d, const struct message_path *path, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 /* One value with its length where it needs one, but without a tag. */
 int mesh_json_put_scalar(struct json_decoder *d, const ProtobufCFieldDescriptor *field, const struct json_t *json,
-			 const struct type_path *path);
+			 const struct message_path *path);
 /* The key of a map's entry, with its tag. */
 int mesh_json_put_key(struct json_decoder *d, const ProtobufCFieldDescriptor *field, struct mesh_slice key,
-		      const struct type_path *path);
+		      const struct message_path *path);
 
 #endif

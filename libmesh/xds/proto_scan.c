@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Walks the top level of a packed message once. Tells what a resource is called even when the rest of it cannot be
- * decoded. Refuses to look into nested messages.
+ * Walks the top level of a packed message. Tells what a resource is called even when the rest of it cannot be decoded.
+ * Refuses to look into nested messages.
  */
 #include "xds/proto_scan.h"
 
@@ -22,35 +22,61 @@ static bool take_varint(struct mesh_slice *in, uint64_t *value)
 	return false;
 }
 
+/* Takes one field off the front; *value is absent unless it is length-delimited. */
+static bool take_field(struct mesh_slice *in, uint64_t *id, struct mesh_slice *value)
+{
+	uint64_t tag, bytes = 0;
+	bool good = take_varint(in, &tag);
+
+	*value = mesh_slice_make(NULL, 0);
+	switch (good ? tag & 7 : DELIMITED) {
+	case VARINT:
+		good = take_varint(in, &bytes);
+		bytes = 0;
+		break;
+	case BITS_64:
+		bytes = 8;
+		break;
+	case BITS_32:
+		bytes = 4;
+		break;
+	case DELIMITED:
+		good = good && take_varint(in, &bytes);
+		break;
+	default:
+		good = false;
+	}
+	if (!good || bytes > in->len)
+		return false;
+	*id = tag >> 3;
+	if ((tag & 7) == DELIMITED)
+		*value = mesh_slice_make(in->data, (size_t)bytes);
+	*in = mesh_slice_make(in->data + bytes, in->len - (size_t)bytes);
+	return true;
+}
+
 bool mesh_proto_text(struct mesh_slice in, uint32_t id, struct mesh_slice *text)
 {
 	*text = mesh_slice_make(NULL, 0);
 	while (in.len > 0) {
-		uint64_t tag, bytes;
-		bool good = take_varint(&in, &tag);
+		struct mesh_slice value;
+		uint64_t found;
 
-		switch (tag & 7) {
-		case VARINT:
-			good = good && take_varint(&in, &bytes);
-			bytes = 0;
-			break;
-		case BITS_64:
-			bytes = 8;
-			break;
-		case BITS_32:
-			bytes = 4;
-			break;
-		case DELIMITED:
-			good = good && take_varint(&in, &bytes);
-			break;
-		default:
-			good = false;
-		}
-		if (!good || bytes > in.len)
+		if (!take_field(&in, &found, &value))
 			return false;
-		if ((tag & 7) == DELIMITED && tag >> 3 == id)
-			*text = mesh_slice_make(in.data, (size_t)bytes);
-		in = mesh_slice_make(in.data + bytes, in.len - (size_t)bytes);
+		if (found == id && value.data)
+			*text = value;
 	}
 	return true;
+}
+
+bool mesh_proto_next(struct mesh_slice *rest, uint32_t id, struct mesh_slice *value)
+{
+	uint64_t found;
+
+	while (rest->len > 0 && take_field(rest, &found, value)) {
+		if (found == id && value->data)
+			return true;
+	}
+	return false;
 }

@@ -45,7 +45,10 @@ void mesh_resource_cache_free(struct resource_cache *cache);
 /*
  * Applies one response. Good resources are taken, bad ones keep their last good version; each bad one adds a line
  * "<name>: <field path>: <what>" to *rejects (empty: ACK). A resource that is in force but fails closed for something not
- * understood adds a line too. `whole`: state-of-the-world LDS/CDS, what is not named is gone. NOMEM leaves all as it was.
+ * understood adds a line too. `whole`: state-of-the-world LDS/CDS, what is not named is gone, unless a resource whose name
+ * cannot be told is among them. A name that comes twice, or is removed too, is refused. Names never asked for are passed
+ * over. Lines beyond 16 KiB are counted, not written. NOMEM, or TOO_LARGE when *rejects has no room for a line, leaves all
+ * as it was.
  */
 int mesh_resource_cache_apply(struct resource_cache *cache, enum xds_type type, const struct xds_resource *resources,
 			      size_t count, const struct mesh_slice *removed, size_t removed_count, bool whole,
@@ -65,6 +68,9 @@ int mesh_resource_cache_give_up(struct resource_cache *cache);
 
 /* Our own certificate and roots ("default", "ROOTCA"): replaces one by name. Takes its own reference. */
 int mesh_resource_cache_set_secret(struct resource_cache *cache, struct secret *secret);
+
+/* How many times something in a resource was passed over; each kind of thing is logged once. */
+uint64_t mesh_resource_cache_warnings(const struct resource_cache *cache);
 
 /* The present state as a snapshot: cheap when little changed. NOMEM. */
 int mesh_resource_cache_snapshot(struct resource_cache *cache, uint64_t version, struct snapshot **snapshot);

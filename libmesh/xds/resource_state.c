@@ -7,27 +7,27 @@
 
 #include <mesh/error.h>
 
-/* ---- versions, entries, wants ---- */
+/* ---- texts, entries, wants ---- */
 
-static void version_destroy(struct ref *ref)
+static void text_destroy(struct ref *ref)
 {
-	struct resource_version *version = (struct resource_version *)ref;
+	struct resource_text *text = (struct resource_text *)ref;
 
-	mesh_mem_free(version->mem, version);
+	mesh_mem_free(text->mem, text);
 }
 
-int mesh_resource_version_new(const struct mesh_mem *mem, struct mesh_slice text, struct resource_version **result)
+int mesh_resource_text_new(const struct mesh_mem *mem, struct mesh_slice bytes, struct resource_text **result)
 {
-	struct resource_version *version = mesh_mem_zalloc(mem, sizeof(*version) + text.len + 1);
+	struct resource_text *text = mesh_mem_zalloc(mem, sizeof(*text) + bytes.len + 1);
 
-	if (!version)
+	if (!text)
 		return MESH_ERROR_NOMEM;
-	mesh_ref_init(&version->ref, version_destroy);
-	version->mem = mem;
-	if (text.len)
-		memcpy(version + 1, text.data, text.len);
-	version->text = mesh_slice_make(version + 1, text.len);
-	*result = version;
+	mesh_ref_init(&text->ref, text_destroy);
+	text->mem = mem;
+	if (bytes.len)
+		memcpy(text + 1, bytes.data, bytes.len);
+	text->text = mesh_slice_make(text + 1, bytes.len);
+	*result = text;
 	return 0;
 }
 
@@ -36,8 +36,10 @@ static void entry_destroy(struct ref *ref)
 	struct resource_entry *entry = (struct resource_entry *)ref;
 
 	mesh_ref_drop(entry->object ? &entry->object->ref : NULL);
-	mesh_resource_version_release(entry->version);
-	mesh_resource_version_release(entry->failure_version);
+	mesh_resource_text_release(entry->bytes);
+	mesh_resource_text_release(entry->version);
+	mesh_resource_text_release(entry->failure_bytes);
+	mesh_resource_text_release(entry->failure_version);
 	mesh_mem_free(entry->mem, entry);
 }
 
@@ -54,7 +56,7 @@ static struct mesh_slice place(char **at, struct mesh_slice text)
 struct resource_entry *mesh_resource_entry_new(const struct mesh_mem *mem, struct mesh_slice name,
 					       const struct resource_entry *like)
 {
-	size_t bytes = sizeof(*like) + name.len + like->bytes.len + like->notes.len + like->failure.len;
+	size_t bytes = sizeof(*like) + name.len + like->notes.len + like->failure.len;
 	struct resource_entry *entry = mesh_mem_zalloc(mem, bytes);
 	char *at = (char *)(entry + 1);
 
@@ -64,15 +66,14 @@ struct resource_entry *mesh_resource_entry_new(const struct mesh_mem *mem, struc
 	mesh_ref_init(&entry->item.ref, entry_destroy);
 	entry->mem = mem;
 	entry->item.name = place(&at, name);
-	entry->bytes = place(&at, like->bytes);
 	entry->notes = place(&at, like->notes);
 	entry->failure = place(&at, like->failure);
 	if (entry->object)
 		mesh_ref_take(&entry->object->ref);
-	if (entry->version)
-		mesh_ref_take(&entry->version->ref);
-	if (entry->failure_version)
-		mesh_ref_take(&entry->failure_version->ref);
+	mesh_resource_text_retain(entry->bytes);
+	mesh_resource_text_retain(entry->version);
+	mesh_resource_text_retain(entry->failure_bytes);
+	mesh_resource_text_retain(entry->failure_version);
 	return entry;
 }
 
@@ -134,6 +135,8 @@ void mesh_resource_state_copy(struct resource_state *to, const struct resource_s
 		mesh_table_retain(to->entries[i]);
 		mesh_table_retain(to->objects[i]);
 		mesh_table_retain(to->wants[i]);
+		mesh_table_retain(to->unwanted[i]);
+		mesh_resource_text_retain(to->versions[i]);
 	}
 }
 
@@ -143,6 +146,8 @@ void mesh_resource_state_free(struct resource_state *state)
 		mesh_table_release(state->entries[i]);
 		mesh_table_release(state->objects[i]);
 		mesh_table_release(state->wants[i]);
+		mesh_table_release(state->unwanted[i]);
+		mesh_resource_text_release(state->versions[i]);
 	}
 	memset(state, 0, sizeof(*state));
 }
@@ -164,6 +169,11 @@ struct follow {
 	struct resource_state *state;
 };
 
+static const struct resource_want *want_of(const struct resource_state *state, enum xds_type type, struct mesh_slice name)
+{
+	return (const struct resource_want *)mesh_table_get(state->wants[type], name);
+}
+
 static int want_change(const struct follow *follow, enum xds_type type, struct mesh_slice name, size_t count, bool answered)
 {
 	struct resource_want *want = want_new(follow->mem, name, count, answered);
@@ -172,6 +182,8 @@ static int want_change(const struct follow *follow, enum xds_type type, struct m
 	if (!want)
 		return MESH_ERROR_NOMEM;
 	rc = table_put(follow->mem, &follow->state->wants[type], &want->item);
+	if (rc == 0 && count == 0)
+		rc = table_put(follow->mem, &follow->state->unwanted[type], &want->item);
 	mesh_ref_drop(&want->item.ref);
 	return rc;
 }
@@ -179,7 +191,7 @@ static int want_change(const struct follow *follow, enum xds_type type, struct m
 static int want_more(void *user, enum xds_type type, struct mesh_slice name)
 {
 	const struct follow *follow = user;
-	const struct resource_want *want = (struct resource_want *)mesh_table_get(follow->state->wants[type], name);
+	const struct resource_want *want = want_of(follow->state, type, name);
 	int rc = want_change(follow, type, name, want ? want->count + 1 : 1, want && want->answered);
 
 	if (rc == 0 && !want)
@@ -190,25 +202,15 @@ static int want_more(void *user, enum xds_type type, struct mesh_slice name)
 static int want_less(void *user, enum xds_type type, struct mesh_slice name)
 {
 	const struct follow *follow = user;
-	const struct resource_want *want = (struct resource_want *)mesh_table_get(follow->state->wants[type], name);
-	int rc;
+	const struct resource_want *want = want_of(follow->state, type, name);
 
-	if (!want)
-		return 0;
-	if (want->count > 1)
-		return want_change(follow, type, name, want->count - 1, want->answered);
-	if (!want->answered)
-		follow->state->missing[type]--;
-	rc = table_remove(follow->mem, &follow->state->wants[type], name);
-	if (rc == 0)
-		rc = table_remove(follow->mem, &follow->state->entries[type], name);
-	return rc < 0 ? rc : table_remove(follow->mem, &follow->state->objects[type], name);
+	return want && want->count ? want_change(follow, type, name, want->count - 1, want->answered) : 0;
 }
 
 int mesh_resource_state_answer(const struct mesh_mem *mem, struct resource_state *state, enum xds_type type,
 			       struct mesh_slice name)
 {
-	const struct resource_want *want = (struct resource_want *)mesh_table_get(state->wants[type], name);
+	const struct resource_want *want = want_of(state, type, name);
 	struct follow follow = {mem, state};
 	int rc;
 
@@ -218,6 +220,80 @@ int mesh_resource_state_answer(const struct mesh_mem *mem, struct resource_state
 	if (rc == 0)
 		state->missing[type]--;
 	return rc;
+}
+
+struct giving_up {
+	const struct mesh_mem *mem;
+	struct resource_state *state;
+	enum xds_type type;
+};
+
+static int give_up_one(struct table_item *item, void *user)
+{
+	const struct giving_up *giving_up = user;
+
+	return mesh_resource_state_answer(giving_up->mem, giving_up->state, giving_up->type, item->name);
+}
+
+int mesh_resource_state_give_up(const struct mesh_mem *mem, struct resource_state *state)
+{
+	int rc = 0;
+
+	for (enum xds_type type = 0; type < XDS_TYPES && rc == 0; type++) {
+		struct giving_up giving_up = {mem, state, type};
+		struct table *before = mesh_table_retain(state->wants[type]); /* walked while its successors are made */
+
+		if (state->missing[type])
+			rc = mesh_table_each(before, give_up_one, &giving_up);
+		mesh_table_release(before);
+	}
+	return rc;
+}
+
+struct sweep {
+	const struct mesh_mem *mem;
+	struct resource_state *state;
+	enum xds_type type;
+};
+
+static int sweep_one(struct table_item *item, void *user)
+{
+	const struct sweep *sweep = user;
+	struct resource_state *state = sweep->state;
+	const struct resource_want *want = want_of(state, sweep->type, item->name);
+	int rc;
+
+	if (!want || want->count)
+		return 0;
+	if (!want->answered)
+		state->missing[sweep->type]--;
+	rc = table_remove(sweep->mem, &state->wants[sweep->type], item->name);
+	if (rc == 0)
+		rc = table_remove(sweep->mem, &state->entries[sweep->type], item->name);
+	return rc < 0 ? rc : table_remove(sweep->mem, &state->objects[sweep->type], item->name);
+}
+
+int mesh_resource_state_sweep(const struct mesh_mem *mem, struct resource_state *state)
+{
+	int rc = 0;
+
+	for (enum xds_type type = 0; type < XDS_TYPES && rc == 0; type++) {
+		struct sweep sweep = {mem, state, type};
+
+		rc = mesh_table_each(state->unwanted[type], sweep_one, &sweep);
+		mesh_table_release(state->unwanted[type]);
+		state->unwanted[type] = NULL;
+	}
+	return rc;
+}
+
+bool mesh_resource_state_complete(const struct resource_state *state)
+{
+	bool complete = state->seen[XDS_CLUSTER] && state->seen[XDS_LISTENER];
+
+	for (size_t i = 0; i < XDS_TYPES; i++)
+		complete = complete && state->missing[i] == 0;
+	return complete;
 }
 
 /* ---- resources ---- */
@@ -253,7 +329,7 @@ int mesh_resource_state_remove(const struct mesh_mem *mem, struct resource_state
 	struct follow follow = {mem, state};
 	int rc = 0;
 
-	if (!entry) /* what is held without an entry (our own secrets) is not the control plane's to remove */
+	if (!entry || entry->own)
 		return 0;
 	mesh_ref_take(&entry->item.ref); /* holds the object; `name` may be its own */
 	if (before)

@@ -10,8 +10,8 @@
 #include "xds/decode.h"
 #include "xds/resource_cache.h"
 
-/* A version text shared by the resources of one response. */
-struct resource_version {
+/* Bytes shared by count: the version of a response's resources, what an object came from. */
+struct resource_text {
 	struct ref ref;
 	const struct mesh_mem *mem;
 	struct mesh_slice text;
@@ -22,12 +22,14 @@ struct resource_entry {
 	struct table_item item;
 	const struct mesh_mem *mem;
 	struct table_item *object;        /* last good one; NULL: none yet */
-	struct mesh_slice bytes;          /* that it came from; absent for secrets */
+	struct resource_text *bytes;      /* that it came from; NULL for secrets */
 	struct mesh_slice notes;          /* lines on what fails closed in it */
-	struct resource_version *version;
+	struct resource_text *version;    /* NULL for our own, and before a good one */
 	int64_t updated_ms;
+	bool own;                         /* a secret of ours: not the control plane's to replace or remove */
 	struct mesh_slice failure;        /* why the newest one was refused; absent: it was not */
-	struct resource_version *failure_version;
+	struct resource_text *failure_bytes; /* NULL for secrets, and when they are not fit to be shown */
+	struct resource_text *failure_version;
 	int64_t failure_ms;
 };
 
@@ -35,7 +37,7 @@ struct resource_entry {
 struct resource_want {
 	struct table_item item;
 	const struct mesh_mem *mem;
-	size_t count;
+	size_t count;  /* 0: goes when the response was applied */
 	bool answered; /* sent, refused or said to be gone */
 };
 
@@ -43,14 +45,25 @@ struct resource_state {
 	struct table *entries[XDS_TYPES];
 	struct table *objects[XDS_TYPES];
 	struct table *wants[XDS_TYPES]; /* endpoints, routes, secrets */
+	struct table *unwanted[XDS_TYPES]; /* wants that came down to 0; some may be wanted again before the sweep */
+	struct resource_text *versions[XDS_TYPES]; /* the last one seen */
 	size_t missing[XDS_TYPES];      /* wanted and not answered */
 	bool seen[XDS_TYPES];           /* a response came */
 };
 
-int mesh_resource_version_new(const struct mesh_mem *mem, struct mesh_slice text, struct resource_version **version);
-static inline void mesh_resource_version_release(struct resource_version *version)
+/* Copies. NOMEM. */
+int mesh_resource_text_new(const struct mesh_mem *mem, struct mesh_slice bytes, struct resource_text **text);
+
+static inline struct resource_text *mesh_resource_text_retain(struct resource_text *text)
 {
-	mesh_ref_drop(version ? &version->ref : NULL);
+	if (text)
+		mesh_ref_take(&text->ref);
+	return text;
+}
+
+static inline void mesh_resource_text_release(struct resource_text *text)
+{
+	mesh_ref_drop(text ? &text->ref : NULL);
 }
 
 /* `like` gives all but the name; everything is copied or referenced. NULL: no memory. */
@@ -68,6 +81,11 @@ int mesh_resource_state_remove(const struct mesh_mem *mem, struct resource_state
 			       struct mesh_slice name);
 int mesh_resource_state_answer(const struct mesh_mem *mem, struct resource_state *state, enum xds_type type,
 			       struct mesh_slice name);
+/* All that is wanted and was never answered counts as answered. */
+int mesh_resource_state_give_up(const struct mesh_mem *mem, struct resource_state *state);
+/* Ends a response: what nothing asks for any more goes. Not before, for a later resource may ask for it again. */
+int mesh_resource_state_sweep(const struct mesh_mem *mem, struct resource_state *state);
+bool mesh_resource_state_complete(const struct resource_state *state);
 
 /* A reference to another resource; stops and returns what `visit` returned when it is not 0. */
 typedef int mesh_resource_link_fn(void *user, enum xds_type type, struct mesh_slice name);
@@ -79,12 +97,16 @@ struct resource_cache {
 	struct xds_limits limits;
 	struct resource_state state;
 	struct snapshot *last;           /* for its indexes */
+	int64_t started_ms;
 	struct map warned;               /* texts told once */
 	uint64_t warnings;
-	struct table *wanted_of[XDS_TYPES]; /* what `wanted` was made from */
+	struct table *wanted_of[XDS_TYPES]; /* what `wanted` was made from, referenced: it holds the names */
 	struct mesh_slice *wanted[XDS_TYPES];
-	struct xds_held *held;
+	struct xds_held *held[XDS_TYPES];
 	struct decode decode;
 };
+
+/* Takes over `next` in place of the present state, or when it is not `good` lets go of it. */
+void mesh_resource_cache_replace(struct resource_cache *cache, struct resource_state *next, bool good);
 
 #endif

@@ -11,8 +11,11 @@ import time
 import unittest
 
 from harness import JOIN_SECONDS, MeshTest, curl, eventually, pod_manifest, program, service_manifest
+from kube import KubeError
 from lab import Lab
 from process import LabError
+
+ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 OBJECTS = [
     service_manifest("echo"),
@@ -35,7 +38,8 @@ class Result(unittest.TestResult):
 
     @property
     def failed(self):
-        return len(self.failures) + len(self.errors)
+        """How many cases failed; one may fail in several places, its subtests and its cleaning up among them."""
+        return len({getattr(test, "test_case", test).id() for test, _ in self.failures + self.errors})
 
     def startTest(self, test):
         super().startTest(test)
@@ -55,6 +59,12 @@ class Result(unittest.TestResult):
     def addError(self, test, err):
         super().addError(test, err)
         self._tell(test, self.errors[-1][1])
+
+    def addSubTest(self, test, subtest, err):
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            kept = self.failures if issubclass(err[0], test.failureException) else self.errors
+            self._tell(subtest, kept[-1][1])
 
     def _tell(self, test, text):
         self._say("FAILED", test)
@@ -93,19 +103,28 @@ def run_cases(directory, patterns):
     return result.testsRun - result.failed, result.failed
 
 
+def leave(number, frame):
+    """A signal's default action would not leave the lab's block, which is what takes it down; nor must a second one."""
+    for other in ENDS:
+        signal.signal(other, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def main():
-    # A signal's default action would not leave the lab's block, which is what takes it down.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    for number in ENDS:
+        signal.signal(number, leave)
     directory = pathlib.Path(tempfile.mkdtemp(prefix="libmesh-interop-"))
+    failed = 0
     try:
         passed, failed = run_cases(directory / "lab", sys.argv[1:])
-    except (LabError, AssertionError) as error:
+    except (LabError, KubeError, AssertionError, OSError) as error:
         print(f"the lab did not come up: {error}")
         passed, failed = 0, 1
-    if failed:
-        print(f"logs: {directory}/lab/logs")
-    else:
-        shutil.rmtree(directory)
+    finally:
+        if failed:
+            print(f"logs: {directory}/lab/logs")
+        else:
+            shutil.rmtree(directory)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 

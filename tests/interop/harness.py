@@ -246,8 +246,17 @@ class MeshTest(unittest.TestCase):
         self.stranger = self.lab.pods["stranger"]
         self.outside = self.lab.pods["outside"]
         self.echo = self.lab.pods["echo-v1"]
+        self.addCleanup(self.check_accepted, self.rejects())
         if self.changes_policies:
             self.addCleanup(self.clear_policies)
+
+    def rejects(self):
+        """How many responses programs have refused, as this istiod has counted since its start."""
+        return self.lab.control.metric("pilot_total_xds_rejects")
+
+    def check_accepted(self, before):
+        """No case configures anything that libmesh could not take; a restart of istiod only takes the count back to 0."""
+        self.assertLessEqual(self.rejects(), before, "libmesh has refused what istiod sent (ACK ERROR in istiod.log)")
 
     def clear_policies(self):
         """Removes what the case has applied, and waits until nothing of it works any more."""

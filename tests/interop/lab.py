@@ -102,14 +102,20 @@ class Lab:
         (self.directory / "hosts").write_text(f"127.0.0.1 localhost\n{control_plane.ADDRESS} {ISTIOD_HOST}\n")
 
     def down(self):
-        """Ends every process and removes every namespace; good after any failure, and twice. The logs stay."""
+        """Ends every process and removes every namespace; good after any failure, and twice.
+
+        The logs stay, keys and tokens do not.
+        """
         if self.control is None:
             return
         for pod in self.pods.values():
             netns.delete(pod.netns)
         self.pods.clear()
         self.control.down()
-        (self.directory / "state.json").unlink(missing_ok=True)
+        for name in ("ca", "etcd", "kube", "pods"):
+            shutil.rmtree(self.directory / name, ignore_errors=True)
+        for name in ("kubeconfig", "mesh.yaml", "state.json"):
+            (self.directory / name).unlink(missing_ok=True)
 
     def print_logs(self, since=0.0, without=(), lines=15):
         """The last lines of the logs, for whoever reads a failed run; only of those written to `since` then."""

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "ca.h"
+#include "control/message.h"
 #include "files.h"
 #include "resources.h"
 #include "session.h"
@@ -298,7 +299,7 @@ static const char *next(struct cp_session *session)
 	rc = cp_session_next(session, &bytes);
 	assert_true(rc >= 0);
 	if (rc > 0) {
-		assert_int_equal(mesh_type_unpack(mesh_type_find(mesh_slice_of(name)), mesh_buf_slice(&bytes), 0,
+		assert_int_equal(mesh_message_unpack(mesh_type_find(mesh_slice_of(name)), mesh_buf_slice(&bytes), 0,
 						  &arena, NULL, &message),
 				 0);
 		assert_int_equal(mesh_json_encode(&out, message, 0, NULL), 0);

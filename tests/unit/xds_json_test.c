@@ -14,6 +14,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "control/message.h"
 #include "xds/json.h"
 #include "xds/json_form.h"
 #include "xds/type_registry.h"
@@ -54,7 +55,7 @@ static json_t *encoded(const ProtobufCMessageDescriptor *type, struct mesh_slice
 
 	mesh_arena_init(&arena, &mesh_mem_default, 0);
 	mesh_buf_init(&text, &mesh_mem_default, 0);
-	if (mesh_type_unpack(type, bytes, 0, &arena, &why, &message) < 0)
+	if (mesh_message_unpack(type, bytes, 0, &arena, &why, &message) < 0)
 		fail_msg("unpack: %s", why.text);
 	if (mesh_json_encode(&text, message, flags, &why) < 0)
 		fail_msg("encode: %s", why.text);
@@ -425,7 +426,7 @@ static int unpack(const char *type, struct mesh_slice bytes, unsigned nesting, s
 
 	*why = (struct why){""};
 	mesh_arena_init(&arena, &mesh_mem_default, arena_limit);
-	rc = mesh_type_unpack(type_named(type), bytes, nesting, &arena, why, &message);
+	rc = mesh_message_unpack(type_named(type), bytes, nesting, &arena, why, &message);
 	assert_true((rc == 0) == (message != NULL));
 	mesh_arena_free(&arena);
 	return rc;
@@ -596,17 +597,17 @@ static void test_registry(void **state)
 
 static void test_long_paths_keep_their_end(void **state)
 {
-	struct type_path frames[100];
-	char text[MESH_TYPE_PATH_BYTES];
+	struct message_path frames[100];
+	char text[MESH_MESSAGE_PATH_BYTES];
 
 	(void)state;
 	for (size_t i = 0; i < 100; i++)
-		frames[i] = (struct type_path){i ? &frames[i - 1] : NULL, i % 2 ? NULL : "field", 0, i};
-	mesh_type_path_text(&frames[99], text);
+		frames[i] = (struct message_path){i ? &frames[i - 1] : NULL, i % 2 ? NULL : "field", 0, i};
+	mesh_message_path_text(&frames[99], text);
 	assert_memory_equal(text, "...", 3);
 	assert_string_equal(text + strlen(text) - 9, "field[99]");
-	assert_true(strlen(text) < MESH_TYPE_PATH_BYTES);
-	assert_string_equal(mesh_type_path_text(&frames[2], text), "field[1].field");
+	assert_true(strlen(text) < MESH_MESSAGE_PATH_BYTES);
+	assert_string_equal(mesh_message_path_text(&frames[2], text), "field[1].field");
 }
 
 int main(void)
