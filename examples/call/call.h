@@ -7,6 +7,8 @@
 
 #include <mesh/mesh.h>
 
+#define CONCURRENCY_MAX 1024
+
 struct options {
 	struct mesh_slice method;
 	struct mesh_slice authority;
@@ -20,9 +22,11 @@ struct options {
 	unsigned interval_ms;
 	unsigned timeout_ms;
 	unsigned ready_ms;
+	bool help; /* printed already */
 	bool json;
 	bool verbose;
 	bool stats;
+	const char *dump; /* NULL: none */
 };
 
 /* 0, or -1 after printing what is wrong with the command line. */
@@ -31,7 +35,24 @@ void options_free(struct options *options);
 
 /* One JSON object on one line. */
 void report_json(FILE *out, const struct mesh_call *call);
-/* As curl -i would. */
+/* The response as curl -i would, after a line of what the mesh did; nothing when there is none. */
 void report_text(FILE *out, const struct mesh_call *call);
+/* Why a call failed, on one line. */
+void report_failure(FILE *out, const struct mesh_call *call);
+
+#define TALLY_STEPS 256
+
+/* What many calls came to. */
+struct tally {
+	unsigned long calls;
+	unsigned long failed; /* ended without a whole response */
+	unsigned long attempts;
+	unsigned long statuses[600];
+	unsigned long steps[TALLY_STEPS]; /* how many took how long, see report.c */
+	uint64_t longest_us;
+};
+
+void tally_add(struct tally *tally, const struct mesh_call *call);
+void tally_print(FILE *out, const struct tally *tally, uint64_t elapsed_us);
 
 #endif

@@ -2,36 +2,45 @@
 /* The command line of mesh-call. */
 #include "call.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char usage[] =
 	"usage: mesh-call [-X METHOD] [-H 'name: value'].. [-d BODY|@FILE] [-n COUNT] [-c CONCURRENCY] [--interval-ms T]\n"
-	"                 [--timeout-ms T] [--ready-ms T] [--json] [--stats] [-v] http://HOST[:PORT][/PATH]\n"
+	"                 [--timeout-ms T] [--ready-ms T] [--json] [--stats] [--config-dump FILE] [-v]\n"
+	"                 http://HOST[:PORT][/PATH]\n"
 	"Calls a service of the mesh from inside this process, joined as the environment says (README.md, \"Joining\").\n"
 	"Exit status: 0 every call got a response, 1 some did not, 2 the command line or the joining failed.\n";
 
-enum { OPT_TIMEOUT = 256, OPT_JSON, OPT_INTERVAL, OPT_READY, OPT_STATS, OPT_HELP };
+enum { DAY_MS = 86400000 };
+
+enum { OPT_TIMEOUT = 256, OPT_JSON, OPT_INTERVAL, OPT_READY, OPT_STATS, OPT_DUMP, OPT_HELP };
 
 static const struct option long_options[] = {
 	{"timeout-ms", required_argument, NULL, OPT_TIMEOUT}, {"json", no_argument, NULL, OPT_JSON},
 	{"interval-ms", required_argument, NULL, OPT_INTERVAL}, {"ready-ms", required_argument, NULL, OPT_READY},
-	{"stats", no_argument, NULL, OPT_STATS}, {"help", no_argument, NULL, OPT_HELP}, {NULL, 0, NULL, 0},
+	{"stats", no_argument, NULL, OPT_STATS}, {"config-dump", required_argument, NULL, OPT_DUMP},
+	{"help", no_argument, NULL, OPT_HELP}, {NULL, 0, NULL, 0},
 };
 
+/* Says what is wrong with the command line; -1. */
 static int bad(const char *what, const char *value)
 {
-	fprintf(stderr, "mesh-call: %s: \"%s\"\n%s", what, value, usage);
+	fprintf(stderr, "mesh-call: %s: \"%s\"\n", what, value);
 	return -1;
 }
 
-static int number(const char *text, unsigned long max, unsigned long *value)
+static int take_number(const char *name, const char *text, unsigned long min, unsigned long max, unsigned long *value)
 {
 	char *end;
 
 	*value = strtoul(text, &end, 10);
-	return *text >= '0' && *text <= '9' && !*end && *value <= max ? 0 : -1;
+	if (*text >= '0' && *text <= '9' && !*end && *value >= min && *value <= max)
+		return 0;
+	fprintf(stderr, "mesh-call: %s: \"%s\" is not a number from %lu to %lu\n", name, text, min, max);
+	return -1;
 }
 
 static int add_header(struct options *options, const char *text)
@@ -52,56 +61,68 @@ static int add_header(struct options *options, const char *text)
 	return 0;
 }
 
-static int read_body(struct options *options, const char *argument)
+static int read_file(struct options *options, FILE *file)
 {
-	FILE *file;
 	size_t room = 0, n;
 
-	free(options->body);
-	if (*argument != '@') {
-		options->body = strdup(argument);
-		options->body_len = strlen(argument);
-		return options->body ? 0 : -1;
-	}
-	file = fopen(argument + 1, "rb");
-	if (!file)
-		return bad("-d: cannot read", argument + 1);
-	options->body = NULL;
-	options->body_len = 0;
 	do {
 		char *body = realloc(options->body, room += 65536);
 
 		if (!body)
-			break;
+			return -1;
 		options->body = body;
 		n = fread(body + options->body_len, 1, room - options->body_len, file);
 		options->body_len += n;
 	} while (n);
-	fclose(file);
-	return 0;
+	return ferror(file) ? -1 : 0;
+}
+
+static int take_body(struct options *options, const char *argument)
+{
+	FILE *file;
+	int rc;
+
+	free(options->body);
+	options->body = NULL;
+	options->body_len = 0;
+	if (*argument != '@') {
+		options->body = strdup(argument);
+		options->body_len = strlen(argument);
+		return options->body ? 0 : bad("-d", "out of memory");
+	}
+	file = fopen(argument + 1, "rb");
+	rc = file ? read_file(options, file) : -1;
+	if (rc)
+		fprintf(stderr, "mesh-call: -d: %s: %s\n", argument + 1, strerror(errno));
+	if (file)
+		fclose(file);
+	return rc;
 }
 
 static int split_url(struct options *options, const char *url)
 {
-	const char *slash;
+	size_t len;
 
 	if (strncmp(url, "http://", 7))
-		return bad("URL: expected http://HOST[:PORT][/PATH] (the mesh adds the encryption)", url);
+		return bad("URL: http://HOST[:PORT][/PATH] was expected (the mesh adds the encryption)", url);
 	url += 7;
-	slash = strchr(url, '/');
-	options->authority = slash ? (struct mesh_slice){url, (size_t)(slash - url)} : mesh_slice_of(url);
-	options->path = slash ? mesh_slice_of(slash) : mesh_slice_of("/");
-	return options->authority.len ? 0 : bad("URL: no host", url);
+	len = strcspn(url, "/?#");
+	options->authority = (struct mesh_slice){url, len};
+	options->path = url[len] ? mesh_slice_of(url + len) : mesh_slice_of("/");
+	if (!len || memchr(url, '@', len))
+		return bad("URL: HOST or HOST:PORT was expected after http://", url);
+	if (url[len] && url[len] != '/')
+		return bad("URL: '/' was expected after the host", url);
+	return strchr(url, '#') ? bad("URL: a fragment (#) is never sent", url) : 0;
 }
 
-static int set_number(const char *name, const char *text, unsigned long max, unsigned *value)
+static int set_number(const char *name, unsigned long min, unsigned long max, unsigned *value)
 {
 	unsigned long wide;
+	int rc = take_number(name, optarg, min, max, &wide);
 
-	if (number(text, max, &wide))
-		return bad(name, text);
 	*value = (unsigned)wide;
-	return 0;
+	return rc;
 }
 
 static int one_option(struct options *options, int option)
@@ -115,26 +136,32 @@ static int one_option(struct options *options, int option)
 	case 'd':
 		if (!options->method.data)
 			options->method = mesh_slice_of("POST");
-		return read_body(options, optarg);
+		return take_body(options, optarg);
 	case 'n':
-		return number(optarg, 1000000000, &options->count) ? bad("-n", optarg) : 0;
+		return take_number("-n", optarg, 1, 1000000000, &options->count);
 	case 'c':
-		return set_number("-c", optarg, 1024, &options->concurrency);
+		return set_number("-c", 1, CONCURRENCY_MAX, &options->concurrency);
 	case 'v':
 		options->verbose = true;
 		return 0;
 	case OPT_TIMEOUT:
-		return set_number("--timeout-ms", optarg, 86400000, &options->timeout_ms);
+		return set_number("--timeout-ms", 0, DAY_MS, &options->timeout_ms);
 	case OPT_INTERVAL:
-		return set_number("--interval-ms", optarg, 86400000, &options->interval_ms);
+		return set_number("--interval-ms", 0, DAY_MS, &options->interval_ms);
 	case OPT_READY:
-		return set_number("--ready-ms", optarg, 86400000, &options->ready_ms);
+		return set_number("--ready-ms", 0, DAY_MS, &options->ready_ms);
 	case OPT_JSON:
 		options->json = true;
 		return 0;
 	case OPT_STATS:
 		options->stats = true;
 		return 0;
+	case OPT_DUMP:
+		options->dump = optarg;
+		return 0;
+	case OPT_HELP:
+		options->help = true;
+		return fputs(usage, stdout) < 0 ? -1 : 0;
 	default:
 		fputs(usage, stderr);
 		return -1;
@@ -152,12 +179,12 @@ int options_parse(struct options *options, int argc, char **argv)
 	while ((option = getopt_long(argc, argv, "X:H:d:n:c:v", long_options, NULL)) != -1)
 		if (one_option(options, option))
 			return -1;
+	if (options->help)
+		return 0;
 	if (optind + 1 != argc) {
-		fputs(usage, stderr);
+		fprintf(stderr, "mesh-call: %s\n%s", optind < argc ? "one URL was expected" : "the URL is missing", usage);
 		return -1;
 	}
-	if (!options->concurrency)
-		options->concurrency = 1;
 	return split_url(options, argv[optind]);
 }
 

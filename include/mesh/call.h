@@ -102,59 +102,81 @@ MESH_EXPORT int mesh_call_send(struct mesh_call *call, struct mesh_slice data, b
 
 /*
  * Ends the body with trailers. Sent where the protocol carries them (HTTP/1.1: chunked bodies).
- * Thread, Owns, Errors: as mesh_call_send. Since: 0.1
+ * Thread: the call's. Owns: the trailers are copied. Errors: as mesh_call_send, INVALID (a malformed trailer). Since: 0.1
  */
 MESH_EXPORT int mesh_call_send_trailers(struct mesh_call *call, const struct mesh_header *trailers, size_t count);
 
 /*
  * Blocks until mesh_call_send has room. Not for calls on a worker that the caller drives from its own callbacks.
- * Thread: the call's. Errors: TIMEOUT, or the call's own error. Since: 0.1
+ * Thread: the call's. Owns: nothing. Errors: TIMEOUT, or the call's own error. Since: 0.1
  */
 MESH_EXPORT int mesh_call_wait_writable(struct mesh_call *call, int64_t timeout_ms);
 
 /*
  * Blocks until the call is over, driving its worker. Returns the result's status. timeout_ms < 0 waits for ever; when the
  * time is up the call goes on and AGAIN is returned.
- * Thread: the call's (any for a library worker's), outside callbacks. Errors: AGAIN, THREAD, or the call's own. Since: 0.1
+ * Thread: the call's (any for a library worker's), outside callbacks. Owns: nothing. Errors: AGAIN, THREAD, or the call's
+ * own. Since: 0.1
  */
 MESH_EXPORT int mesh_call_wait(struct mesh_call *call, int64_t timeout_ms);
 
 /*
  * Gives the call up. `done` follows with CANCELLED unless it was over already. On a server the connection is reset.
- * Thread: see above. Errors: none. Since: 0.1
+ * Thread: see above. Owns: nothing, the reference stays. Errors: none. Since: 0.1
  */
 MESH_EXPORT void mesh_call_cancel(struct mesh_call *call);
 
-/* Flow control: stops or resumes the `data` events; the peer is slowed down meanwhile. Thread: the call's. Since: 0.1 */
+/*
+ * Flow control: stops or resumes the `data` events; the peer is slowed down meanwhile.
+ * Thread: the call's. Owns: nothing. Errors: none. Since: 0.1
+ */
 MESH_EXPORT void mesh_call_pause(struct mesh_call *call);
 MESH_EXPORT void mesh_call_resume(struct mesh_call *call);
 
-/* How it ended; NULL while it runs. Owns: lives as long as the call. Thread: the call's. Since: 0.1 */
+/* How it ended; NULL while it runs. Thread: the call's. Owns: lives as long as the call. Errors: none. Since: 0.1 */
 MESH_EXPORT const struct mesh_result *mesh_call_result(const struct mesh_call *call);
 
-/* Who is at the other end; NULL before a connection is known. Owns: as long as the call. Since: 0.1 */
+/*
+ * Who is at the other end; NULL before a connection is known.
+ * Thread: the call's. Owns: lives as long as the call. Errors: none. Since: 0.1
+ */
 MESH_EXPORT const struct mesh_peer *mesh_call_peer(const struct mesh_call *call);
 
 /*
  * First header received with that name; absent when none. Several values: mesh_call_header_at.
- * Thread: the call's. Owns: lives as long as the call. Since: 0.1
+ * Thread: the call's. Owns: lives as long as the call. Errors: none. Since: 0.1
  */
 MESH_EXPORT struct mesh_slice mesh_call_header(const struct mesh_call *call, const char *name);
 
-/* The i-th header received, {absent, absent} past the last. Order and case as received. Since: 0.1 */
+/*
+ * The i-th header received, {absent, absent} past the last. Order and case as received.
+ * Thread: the call's. Owns: lives as long as the call. Errors: none. Since: 0.1
+ */
 MESH_EXPORT struct mesh_header mesh_call_header_at(const struct mesh_call *call, size_t index);
 
-/* First trailer received with that name; the i-th trailer. As the header functions. Since: 0.1 */
+/*
+ * First trailer received with that name; the i-th trailer, as for headers.
+ * Thread: the call's. Owns: lives as long as the call. Errors: none. Since: 0.1
+ */
 MESH_EXPORT struct mesh_slice mesh_call_trailer(const struct mesh_call *call, const char *name);
 MESH_EXPORT struct mesh_header mesh_call_trailer_at(const struct mesh_call *call, size_t index);
 
-/* HTTP status received; 0 before the head or on a server. Since: 0.1 */
+/*
+ * HTTP status received; 0 before the head or on a server.
+ * Thread: the call's. Owns: nothing. Errors: none. Since: 0.1
+ */
 MESH_EXPORT int mesh_call_http_status(const struct mesh_call *call);
 
-/* The body kept because there is no `data` event. Complete after `end`. Owns: lives as long as the call. Since: 0.1 */
+/*
+ * The body kept because there is no `data` event. Complete after `end`.
+ * Thread: the call's. Owns: lives as long as the call. Errors: none. Since: 0.1
+ */
 MESH_EXPORT struct mesh_slice mesh_call_body(const struct mesh_call *call);
 
-/* The request's own parts, on either side. Owns: live as long as the call. Since: 0.1 */
+/*
+ * The request's own parts, on either side.
+ * Thread: the call's. Owns: live as long as the call. Errors: none. Since: 0.1
+ */
 MESH_EXPORT struct mesh_slice mesh_call_method(const struct mesh_call *call);
 MESH_EXPORT struct mesh_slice mesh_call_authority(const struct mesh_call *call);
 MESH_EXPORT struct mesh_slice mesh_call_path(const struct mesh_call *call);
@@ -169,14 +191,18 @@ MESH_EXPORT int mesh_call_respond(struct mesh_call *call, int status, const stru
 				  size_t header_count, struct mesh_slice body, bool end);
 
 /*
- * Server: registers what to be told about this call, from inside the handler. Owns: copied. Errors: STATE. Since: 0.1
+ * Server: registers what to be told about this call, from inside the handler.
+ * Thread: the call's. Owns: events are copied, user is borrowed. Errors: STATE. Since: 0.1
  */
 MESH_EXPORT int mesh_call_on(struct mesh_call *call, const struct mesh_call_events *events, void *user);
 
-/* One more reference; returns the call. Thread: any. Since: 0.1 */
+/* One more reference; returns the call. Thread: any. Owns: the caller has a reference more. Errors: none. Since: 0.1 */
 MESH_EXPORT struct mesh_call *mesh_call_retain(struct mesh_call *call);
 
-/* Gives a reference back; a call still running is cancelled with its last one. NULL is allowed. Thread: any. Since: 0.1 */
+/*
+ * Gives a reference back; a call still running is cancelled with its last one. NULL is allowed.
+ * Thread: any. Owns: the caller's reference is gone. Errors: none. Since: 0.1
+ */
 MESH_EXPORT void mesh_call_release(struct mesh_call *call);
 
 #ifdef __cplusplus

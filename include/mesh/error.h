@@ -32,7 +32,7 @@ enum mesh_error_class {
 
 /*
  * Class of an error code; MESH_CLASS_NONE for >= 0 and for numbers this version does not know.
- * Thread: any. Errors: none. Since: 0.1
+ * Thread: any. Owns: nothing. Errors: none. Since: 0.1
  */
 MESH_EXPORT enum mesh_error_class mesh_error_class(int error);
 

@@ -17,6 +17,7 @@ extern "C" {
  */
 typedef void mesh_handler_fn(struct mesh_call *call, void *user);
 
+/* What to serve, and how. Copied before mesh_listen returns. Since: 0.1 */
 struct mesh_listen_options {
 	size_t size;         /* sizeof(struct mesh_listen_options) */
 	uint16_t port;       /* the container port other workloads call; 0: any free one (tests) */
@@ -39,7 +40,7 @@ struct mesh_listen_options {
  */
 MESH_EXPORT int mesh_listen(struct mesh *mesh, const struct mesh_listen_options *options, struct mesh_listener **listener);
 
-/* The bound port. Thread: any. Since: 0.1 */
+/* The bound port. Thread: any. Owns: nothing. Errors: none. Since: 0.1 */
 MESH_EXPORT uint16_t mesh_listener_port(const struct mesh_listener *listener);
 
 /*

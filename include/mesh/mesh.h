@@ -99,8 +99,8 @@ MESH_EXPORT int mesh_open(const struct mesh_options *options, struct mesh **mesh
 
 /*
  * Waits until the first whole configuration and the certificate are in force. timeout_ms < 0 waits for ever, 0 asks only.
- * Thread: any. Errors: TIMEOUT, or while it lasts: CONTROL_PLANE, CONTROL_AUTH or CERTIFICATE when the time is up and that
- * is why; DRAINING. Since: 0.1
+ * Thread: any. Owns: nothing. Errors: TIMEOUT, or while it lasts: CONTROL_PLANE, CONTROL_AUTH or CERTIFICATE when the time
+ * is up and that is why; DRAINING. Since: 0.1
  */
 MESH_EXPORT int mesh_wait_ready(struct mesh *mesh, int64_t timeout_ms);
 
@@ -114,7 +114,7 @@ MESH_EXPORT int mesh_status_text(struct mesh *mesh, char *text, size_t bytes);
  * Stops taking work and lets what runs end: readiness turns false, listeners refuse new connections, keep-alive responses
  * carry "connection: close", then up to grace_ms are given to calls in flight. Blocks; calls on borrowed workers that
  * nobody drives cannot end meanwhile.
- * Thread: any but a library worker. Errors: TIMEOUT when calls were left, STATE. Since: 0.1
+ * Thread: any but a library worker. Owns: nothing. Errors: TIMEOUT when calls were left, STATE. Since: 0.1
  */
 MESH_EXPORT int mesh_drain(struct mesh *mesh, uint32_t grace_ms);
 

@@ -23,19 +23,22 @@ struct mesh_call;
 struct mesh_listener;
 struct mesh_worker;
 
-/* A view of bytes owned by somebody else; not NUL-terminated. {NULL, 0} is "absent". */
+/* A view of bytes owned by somebody else; not NUL-terminated. {NULL, 0} is "absent". Since: 0.1 */
 struct mesh_slice {
 	const char *data;
 	size_t len;
 };
 
-/* One header or trailer field. Names compare without regard to case. */
+/* One header or trailer field. Names compare without regard to case. Since: 0.1 */
 struct mesh_header {
 	struct mesh_slice name;
 	struct mesh_slice value;
 };
 
-/* A slice of a NUL-terminated string; NULL gives the absent slice. Owns: nothing, borrows `text`. Since: 0.1 */
+/*
+ * A slice of a NUL-terminated string; NULL gives the absent slice.
+ * Thread: any. Owns: nothing, borrows `text`. Errors: none. Since: 0.1
+ */
 static inline struct mesh_slice mesh_slice_of(const char *text)
 {
 	struct mesh_slice slice = {text, text ? strlen(text) : 0};

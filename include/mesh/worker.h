@@ -32,7 +32,7 @@ MESH_EXPORT int mesh_worker_fd(struct mesh_worker *worker);
 /*
  * Does what is due and returns the number of events handled. Waits up to timeout_ms for a first one (0: not at all, < 0:
  * for ever). Callbacks run inside it.
- * Thread: the worker's. Errors: THREAD (called from inside a callback of this worker), SYSTEM. Since: 0.1
+ * Thread: the worker's. Owns: nothing. Errors: THREAD (called from inside a callback of this worker), SYSTEM. Since: 0.1
  */
 MESH_EXPORT int mesh_worker_run(struct mesh_worker *worker, int timeout_ms);
 

@@ -94,6 +94,21 @@ static size_t utf8_len(struct mesh_slice s)
 	return len;
 }
 
+void mesh_text_make_plain(char *line)
+{
+	struct mesh_slice rest = mesh_slice_of(line);
+
+	while (rest.len) {
+		size_t len = (unsigned char)rest.data[0] < ' ' || rest.data[0] == 0x7f ? 0 : utf8_len(rest);
+
+		if (!len) {
+			*(char *)rest.data = '?';
+			len = 1;
+		}
+		rest = mesh_slice_make(rest.data + len, rest.len - len);
+	}
+}
+
 static int append_escaped(struct buf *out, char c)
 {
 	if ((unsigned char)c >= 0x80)

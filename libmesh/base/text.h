@@ -10,6 +10,8 @@
 int mesh_text_base64_append(struct buf *out, struct mesh_slice bytes); /* with padding */
 int mesh_text_base64_decode(struct buf *out, struct mesh_slice text);  /* either alphabet, padded or not; INVALID */
 int mesh_text_json_append(struct buf *out, struct mesh_slice text);    /* quoted, escaped; bad UTF-8 becomes U+FFFD */
+/* In place: control characters and what is not UTF-8 become '?', so that it is one line any reader takes. */
+void mesh_text_make_plain(char *line);
 int mesh_text_percent_decode(struct buf *out, struct mesh_slice text); /* MESH_ERROR_INVALID on a bad escape */
 #define MESH_UUID_BYTES 36
 void mesh_text_uuid(struct rand *rand, char text[MESH_UUID_BYTES]); /* version 4, lower case, no NUL */

@@ -226,7 +226,6 @@ static void count_response(struct mesh_call *call)
 	struct endpoint_shared *endpoint = call->client.attempt.endpoint->shared;
 
 	mesh_counter_add(&stats->rq_completed, 1);
-	atomic_fetch_add_explicit(&endpoint->rq_total, 1, memory_order_relaxed);
 	if (call->response.status >= 500) {
 		mesh_counter_add(&stats->rq_5xx, 1);
 		atomic_fetch_add_explicit(&endpoint->rq_error, 1, memory_order_relaxed);
@@ -335,6 +334,7 @@ void mesh_attempt_start(struct mesh_call *call)
 	if (!rc) {
 		call->result.endpoint = mesh_arena_slice(&call->arena, attempt->endpoint->shared->text, NULL);
 		mesh_counter_add(&cluster->stats->rq_total, 1);
+		atomic_fetch_add_explicit(&attempt->endpoint->shared->rq_total, 1, memory_order_relaxed);
 		if (client->retry && client->retry->per_try_timeout_ns > 0)
 			mesh_timer_start(call->worker->env.loop, &attempt->timer, (uint64_t)client->retry->per_try_timeout_ns);
 		rc = mesh_pool_acquire(attempt->endpoint, &attempt->waiter, &connection, &why);

@@ -276,18 +276,19 @@ static int start_io(struct connection *connection, struct why *why)
 	return mesh_timer_start(env->loop, &connection->timer, (uint64_t)timeout);
 }
 
-int mesh_connection_open(struct endpoint *endpoint, struct connection **result, struct why *why)
+static bool has_connections(const struct endpoint *endpoint)
+{
+	return !mesh_list_empty(&endpoint->idle) || !mesh_list_empty(&endpoint->busy) || !mesh_list_empty(&endpoint->opening);
+}
+
+/* Counted already against the limit. */
+static int open_one(struct endpoint *endpoint, struct connection **result, struct why *why)
 {
 	struct cluster *cluster = endpoint->cluster;
 	struct cluster_env *env = cluster->env;
 	struct connection *connection;
 	int fd, rc;
 
-	if (!mesh_breaker_take(&cluster->shared->breaker.connections, cluster->config->breaker.connections)) {
-		mesh_counter_add(&cluster->stats->cx_overflow, 1);
-		return mesh_why(why, MESH_ERROR_OVERFLOW, "max_connections %u of %.*s reached",
-				cluster->config->breaker.connections, (int)cluster->name.len, cluster->name.data);
-	}
 	connection = mesh_mem_zalloc(env->mem, sizeof(*connection));
 	if (!connection) {
 		mesh_breaker_give(&cluster->shared->breaker.connections);
@@ -323,4 +324,19 @@ int mesh_connection_open(struct endpoint *endpoint, struct connection **result, 
 	mesh_breaker_give(&cluster->shared->breaker.connections);
 	mesh_mem_free(env->mem, connection);
 	return rc;
+}
+
+int mesh_connection_open(struct endpoint *endpoint, struct connection **result, struct why *why)
+{
+	struct cluster *cluster = endpoint->cluster;
+
+	if (!mesh_breaker_take(&cluster->shared->breaker.connections, cluster->config->breaker.connections)) {
+		mesh_counter_add(&cluster->stats->cx_overflow, 1);
+		/* One that has none gets it all the same, as in Envoy: what other endpoints hold would never come back to it. */
+		if (!has_connections(endpoint) && mesh_breaker_take(&cluster->shared->breaker.connections, UINT32_MAX))
+			return open_one(endpoint, result, why);
+		return mesh_why(why, MESH_ERROR_OVERFLOW, "max_connections %u of %.*s reached",
+				cluster->config->breaker.connections, (int)cluster->name.len, cluster->name.data);
+	}
+	return open_one(endpoint, result, why);
 }

@@ -35,7 +35,7 @@ struct snapshot {
 	size_t port_count;
 	const struct listener_config *virtual_inbound;  /* the INBOUND listener with use_original_dst semantics; NULL before */
 	const struct listener_config *virtual_outbound;
-	bool complete;            /* clusters, listeners, and every endpoint set and route configuration they name are there */
+	bool complete;            /* clusters, listeners and all that they name are there, or known to be absent */
 };
 
 static inline struct snapshot *mesh_snapshot_retain(const struct snapshot *snapshot)

@@ -14,6 +14,16 @@ static const char *reason(int error, char *room, size_t bytes)
 	return strerror_r(error, room, bytes);
 }
 
+static int no_memory(const char *path, const char *what, struct why *why)
+{
+	return mesh_why(why, MESH_ERROR_NOMEM, "no memory for the %s file %s", what, path);
+}
+
+static int too_large(const char *path, const char *what, struct why *why)
+{
+	return mesh_why(why, MESH_ERROR_BOOTSTRAP, "%s file %s: larger than %d bytes", what, path, MESH_FILE_BYTES_MAX);
+}
+
 static int read_all(int fd, const char *path, const char *what, struct buf *out, struct why *why)
 {
 	size_t before = mesh_buf_len(out);
@@ -24,7 +34,7 @@ static int read_all(int fd, const char *path, const char *what, struct buf *out,
 		ssize_t got;
 
 		if (!room)
-			return mesh_why(why, MESH_ERROR_NOMEM, "no memory for the %s file %s", what, path);
+			return no_memory(path, what, why);
 		got = read(fd, room, CHUNK - 1);
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -36,8 +46,7 @@ static int read_all(int fd, const char *path, const char *what, struct buf *out,
 			break;
 		mesh_buf_commit(out, (size_t)got);
 		if (mesh_buf_len(out) - before > MESH_FILE_BYTES_MAX)
-			return mesh_why(why, MESH_ERROR_BOOTSTRAP, "%s file %s: larger than %d bytes", what, path,
-					MESH_FILE_BYTES_MAX);
+			return too_large(path, what, why);
 	}
 	if (mesh_buf_len(out) == before)
 		return mesh_why(why, MESH_ERROR_BOOTSTRAP, "%s file %s: is empty", what, path);
@@ -59,6 +68,10 @@ int mesh_file_read(const char *path, const char *what, struct buf *out, struct w
 				reason(errno, words, sizeof(words)));
 	if (fstat(fd, &status) || !S_ISREG(status.st_mode))
 		rc = mesh_why(why, MESH_ERROR_BOOTSTRAP, "%s file %s: is not a regular file", what, path);
+	else if (status.st_size > MESH_FILE_BYTES_MAX)
+		rc = too_large(path, what, why);
+	else if (!mesh_buf_reserve(out, (size_t)status.st_size + 2 * CHUNK))
+		rc = no_memory(path, what, why); /* one block: growing would leave copies of a secret behind */
 	else
 		rc = read_all(fd, path, what, out, why);
 	close(fd);

@@ -15,7 +15,7 @@
 #include <grpc/support/time.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
+#include <stdatomic.h>
 
 #include "base/buf.h"
 
@@ -46,6 +46,8 @@ struct completion {
 	struct loop *loop;
 	enum completion_kind kind;
 	bool pending;
+	/* Set before it is gRPC's: its locks order what both threads write, but no thread sanitizer sees them. */
+	atomic_bool lent;
 };
 
 struct outgoing {
@@ -87,8 +89,10 @@ static void *queue_main(void *argument)
 
 		if (event.type == GRPC_QUEUE_SHUTDOWN)
 			return NULL;
-		if (event.type == GRPC_OP_COMPLETE)
-			mesh_loop_post(completion->loop, &completion->mail);
+		if (event.type != GRPC_OP_COMPLETE)
+			continue;
+		atomic_exchange_explicit(&completion->lent, false, memory_order_acquire);
+		mesh_loop_post(completion->loop, &completion->mail);
 	}
 }
 
@@ -248,8 +252,10 @@ static void stream_free(struct control_stream *stream)
 static int start_batch(struct control_stream *stream, enum completion_kind kind, const grpc_op *ops, size_t count)
 {
 	struct completion *completion = &stream->completions[kind];
-	grpc_call_error error = grpc_call_start_batch(stream->call, ops, count, completion, NULL);
+	grpc_call_error error;
 
+	atomic_store_explicit(&completion->lent, true, memory_order_release);
+	error = grpc_call_start_batch(stream->call, ops, count, completion, NULL);
 	if (error != GRPC_CALL_OK)
 		return error == GRPC_CALL_ERROR_INVALID_METADATA ? MESH_ERROR_INVALID : MESH_ERROR_STATE;
 	completion->pending = true;
@@ -271,7 +277,8 @@ static void send_next(struct control_stream *stream)
 	grpc_op ops[2] = {{.op = GRPC_OP_SEND_MESSAGE}, {.op = GRPC_OP_SEND_CLOSE_FROM_CLIENT}};
 	struct outgoing *out;
 
-	if (!stream->started || stream->sending || stream->ended || mesh_list_empty(&stream->outgoing))
+	/* once closed nothing may begin: the queue may be shut down already, and gRPC aborts on that */
+	if (!stream->started || stream->sending || stream->ended || stream->closed || mesh_list_empty(&stream->outgoing))
 		return;
 	out = MESH_CONTAINER(stream->outgoing.next, struct outgoing, link);
 	ops[0].data.send_message.send_message = out->bytes;

@@ -66,6 +66,16 @@ static int read_token(struct credentials *c, const char *path, struct mesh_slice
 	return 0;
 }
 
+/* Told here, because gRPC would only say that there is no address, and print the rest on standard error. */
+static int read_certificates(const char *path, const char *what, struct buf *out, struct why *why)
+{
+	int rc = mesh_file_read(path, what, out, why);
+
+	if (!rc && !mesh_slice_contains(mesh_buf_slice(out), MESH_SLICE("-----BEGIN CERTIFICATE-----")))
+		rc = mesh_why(why, MESH_ERROR_BOOTSTRAP, "%s file %s: no PEM certificate in it", what, path);
+	return rc;
+}
+
 static bool file_exists(const char *path)
 {
 	struct file_stamp stamp;
@@ -87,14 +97,14 @@ int mesh_control_peer_open(const struct control_peer *peer, struct control *cont
 	credentials_init(&c, mem);
 	if (peer->server_name) {
 		target.server_name = peer->server_name;
-		rc = mesh_file_read(peer->root_file, "root certificate", &c.roots, why);
+		rc = read_certificates(peer->root_file, "root certificate", &c.roots, why);
 		target.roots_pem = mesh_buf_slice(&c.roots).data;
 	}
 	if (!rc && peer->server_name && peer->token_file && !(peer->cert_file && !file_exists(peer->token_file))) {
 		headers[count].name = MESH_SLICE("authorization");
 		rc = read_token(&c, peer->token_file, &headers[count++].value, why);
 	} else if (!rc && peer->server_name && peer->cert_file) {
-		rc = mesh_file_read(peer->cert_file, "certificate", &c.chain, why);
+		rc = read_certificates(peer->cert_file, "certificate", &c.chain, why);
 		if (!rc)
 			rc = mesh_file_read(peer->key_file, "key", &c.key, why);
 		target.chain_pem = mesh_buf_slice(&c.chain).data;

@@ -433,8 +433,10 @@ static void http1_ready(struct mux *mux, unsigned what)
 {
 	struct http1 *http1 = http1_of(mux);
 
-	if (what & LOOP_READ)
+	if (what & LOOP_READ) {
+		parse_kept(http1); /* what was read while sniffing may be all there is to read */
 		read_some(http1);
+	}
 	if (http1->unread && wants_input(http1))
 		make_dirty(http1); /* the flush goes on reading */
 	retire(http1);
@@ -603,7 +605,8 @@ static int http1_send_data(struct exchange *exchange, struct mesh_slice data, bo
 
 	if (!exchange->head_sent || exchange->sent_end)
 		return MESH_ERROR_STATE;
-	if (queued && queued + data.len > http1->base.limits.send_bytes_max) {
+	/* only what is still unsent counts: a body given in one piece, however large, is taken right behind its head */
+	if (queued > http1->base.limits.send_bytes_max) {
 		exchange->wants_writable = true;
 		make_dirty(http1);
 		return MESH_ERROR_AGAIN;

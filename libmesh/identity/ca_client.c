@@ -49,8 +49,13 @@ static int take_answer(struct ca_client *client, struct mesh_slice bytes)
 	struct arena arena;
 	int rc;
 
-	mesh_arena_init(&arena, client->request.mem, 4 * answer_bytes_max);
+	if (bytes.len > answer_bytes_max)
+		return mesh_why(&client->why, MESH_ERROR_CERTIFICATE, "certificate request: an answer of %zu bytes, at most %zu",
+				bytes.len, answer_bytes_max);
+	mesh_arena_init(&arena, client->request.mem, 8 * answer_bytes_max);
 	rc = mesh_message_unpack(&istio__v1__auth__istio_certificate_response__descriptor, bytes, 0, &arena, &client->why, &message);
+	if (rc == MESH_ERROR_NOMEM && arena.full)
+		rc = MESH_ERROR_CERTIFICATE; /* a small message that takes much memory */
 	if (!rc)
 		rc = take_chain(client, (const Istio__V1__Auth__IstioCertificateResponse *)message);
 	if (!rc)
@@ -123,6 +128,7 @@ int mesh_ca_client_start(const struct ca_request *request, ca_done_fn *done, voi
 			 struct why *why)
 {
 	struct ca_client *client = mesh_mem_zalloc(request->mem, sizeof(*client));
+	struct control_peer peer = *request->peer;
 	int rc;
 
 	if (!client)
@@ -135,7 +141,8 @@ int mesh_ca_client_start(const struct ca_request *request, ca_done_fn *done, voi
 	mesh_buf_init(&client->key_pem, request->mem, 65536);
 	mesh_buf_init(&client->chain_pem, request->mem, answer_bytes_max);
 	mesh_buf_init(&client->root_pem, request->mem, answer_bytes_max);
-	rc = mesh_control_peer_open(request->peer, request->control, request->mem, method, timeout_ms, &client->handler,
+	peer.message_bytes_max = answer_bytes_max;
+	rc = mesh_control_peer_open(&peer, request->control, request->mem, method, timeout_ms, &client->handler,
 				    &client->stream, why);
 	if (!rc)
 		rc = send_csr(client, why);

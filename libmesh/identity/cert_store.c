@@ -25,111 +25,94 @@ struct cert_store {
 	struct ca_client *client;      /* under way */
 	struct ca_client *over;        /* to be freed */
 	struct backoff backoff;
-	char spiffe_id[600];
+	char spiffe_id[800];
 	uint64_t retry_at_ns;          /* monotonic; 0: no attempt failed since the last good one */
 	uint64_t renew_at_ns;          /* monotonic */
 	int64_t renew_at_ms;           /* wall clock */
 	int64_t expires_ms;
-	struct buf chain_pem, key_pem; /* in force */
-	struct buf ca_root_pem;        /* what the CA's last answer ended with */
+	struct secret *certificate;    /* in force; NULL: none yet */
+	struct buf ca_root_pem;        /* what the CA's answer to it ended with */
 	struct file_stamp cert_stamp, key_stamp, root_stamp;
 };
 
-static void wipe_buf(struct buf *buf)
-{
-	if (buf->data)
-		mesh_mem_wipe(buf->data, buf->room);
-	mesh_buf_free(buf);
-}
-
-/* One block from the start: growing would leave copies of a key behind. */
-static int key_buf(struct cert_store *store, struct buf *buf)
-{
-	mesh_buf_init(buf, store->options.mem, 0);
-	return mesh_buf_reserve(buf, 2 * 65536) ? 0 : MESH_ERROR_NOMEM;
-}
-
-static int replace(struct buf *buf, struct mesh_slice bytes)
-{
-	struct buf fresh;
-	int rc;
-
-	mesh_buf_init(&fresh, buf->mem, 0);
-	rc = mesh_buf_append(&fresh, bytes);
-	if (rc)
-		return rc;
-	wipe_buf(buf);
-	*buf = fresh;
-	return 0;
-}
-
 /* ---- what is in force ---- */
 
-static int read_roots(struct cert_store *store, struct buf *roots, struct why *why)
+static int read_roots(struct cert_store *store, struct mesh_slice ca_root, struct buf *roots, struct why *why)
 {
 	struct buf file;
 	int rc;
 
 	mesh_buf_init(&file, store->options.mem, 0);
+	mesh_file_stamp(store->options.root_file, &store->root_stamp);
 	rc = mesh_file_read(store->options.root_file, "root certificate", &file, why);
 	if (!rc)
 		rc = mesh_chain_merge(roots, mesh_buf_slice(&file), store->options.root_file, why);
-	if (!rc && mesh_buf_len(&store->ca_root_pem))
-		rc = mesh_chain_merge(roots, mesh_buf_slice(&store->ca_root_pem), "cert_chain", why);
+	if (!rc && ca_root.len)
+		rc = mesh_chain_merge(roots, ca_root, "cert_chain", why);
 	mesh_buf_free(&file);
 	return rc;
 }
 
-/* Makes secrets of what is in force and hands them on. */
-static int publish(struct cert_store *store, struct why *why)
+/* Hands a certificate on with the roots of this moment. */
+static int publish(struct cert_store *store, struct secret *certificate, struct mesh_slice ca_root, struct why *why)
 {
 	const struct cert_store_options *o = &store->options;
 	struct mesh_slice none = {NULL, 0};
-	struct secret *certificate = NULL, *roots = NULL;
+	struct secret *roots = NULL;
 	struct buf roots_pem;
 	int rc;
 
 	mesh_buf_init(&roots_pem, o->mem, 0);
-	mesh_file_stamp(o->root_file, &store->root_stamp);
-	rc = read_roots(store, &roots_pem, why);
-	if (!rc)
-		rc = mesh_secret_new(o->mem, MESH_SLICE("default"), mesh_buf_slice(&store->chain_pem),
-				     mesh_buf_slice(&store->key_pem), none, &certificate);
+	rc = read_roots(store, ca_root, &roots_pem, why);
 	if (!rc)
 		rc = mesh_secret_new(o->mem, MESH_SLICE("ROOTCA"), none, none, mesh_buf_slice(&roots_pem), &roots);
 	if (!rc)
-		o->changed(o->user, certificate, roots);
-	mesh_secret_release(certificate);
+		rc = o->changed(o->user, certificate, roots);
 	mesh_secret_release(roots);
 	mesh_buf_free(&roots_pem);
-	return rc;
+	return rc ? mesh_why(why, rc, "%s", mesh_error_text(rc)) : 0;
 }
 
+/* The lifetime is counted from now: authorities date certificates back, some by more than half of a short one. */
 static void plan_renewal(struct cert_store *store, const struct chain_facts *facts)
 {
-	int64_t now_ms = mesh_time_wall_ms(), life_ms = facts->not_after_ms - facts->not_before_ms, wait_ms;
-	int64_t jitter_ms = life_ms * JITTER_PERMILLE / 1000;
+	int64_t now_ms = mesh_time_wall_ms(), from_ms = facts->not_before_ms > now_ms ? facts->not_before_ms : now_ms;
+	int64_t life_ms = facts->not_after_ms - from_ms, jitter_ms = life_ms * JITTER_PERMILLE / 1000;
 
 	store->expires_ms = facts->not_after_ms;
-	store->renew_at_ms = facts->not_before_ms + life_ms * RENEW_PERCENT / 100 - jitter_ms +
+	store->renew_at_ms = from_ms + life_ms * RENEW_PERCENT / 100 - jitter_ms +
 			     (int64_t)mesh_rand_below(&store->backoff.rand, (uint64_t)(2 * jitter_ms) + 1);
-	wait_ms = store->renew_at_ms > now_ms ? store->renew_at_ms - now_ms : 0;
-	store->renew_at_ns = mesh_loop_now_ns(store->options.loop) + (uint64_t)wait_ms * 1000000;
+	store->renew_at_ns = mesh_loop_now_ns(store->options.loop) + (uint64_t)(store->renew_at_ms - now_ms) * 1000000;
 }
 
-static int take(struct cert_store *store, struct mesh_slice chain_pem, struct mesh_slice key_pem,
+/* Puts a pair in force, or leaves everything as it was. */
+static int take(struct cert_store *store, struct mesh_slice chain_pem, struct mesh_slice key_pem, struct mesh_slice ca_root,
 		const struct chain_facts *facts, struct why *why)
 {
-	int rc = replace(&store->chain_pem, chain_pem);
+	struct mesh_slice none = {NULL, 0};
+	struct secret *certificate = NULL;
+	struct buf root;
+	int64_t expires_ms = store->expires_ms;
+	int rc;
 
+	mesh_buf_init(&root, store->options.mem, 0);
+	rc = mesh_buf_append(&root, ca_root);
 	if (!rc)
-		rc = replace(&store->key_pem, key_pem);
-	if (rc)
-		return mesh_why(why, rc, "no memory for a certificate");
+		rc = mesh_secret_new(store->options.mem, MESH_SLICE("default"), chain_pem, key_pem, none, &certificate);
+	store->expires_ms = facts->not_after_ms; /* may be asked for while it is handed on */
+	if (!rc)
+		rc = publish(store, certificate, ca_root, why);
+	if (rc) {
+		store->expires_ms = expires_ms;
+		mesh_secret_release(certificate);
+		mesh_buf_free(&root);
+		return mesh_why(why, rc, "%s", mesh_error_text(rc));
+	}
+	mesh_secret_release(store->certificate);
+	store->certificate = certificate;
+	mesh_buf_free(&store->ca_root_pem);
+	store->ca_root_pem = root;
 	plan_renewal(store, facts);
-	rc = publish(store, why);
-	if (rc)
-		return rc;
 	store->retry_at_ns = 0;
 	store->backoff.failures = 0;
 	MESH_LOG_I(store->options.log, "identity", "certificate of %s in force, ends in %lld s", facts->spiffe_id,
@@ -168,10 +151,8 @@ static void request_done(void *user, int error, const struct ca_answer *answer, 
 	store->over = store->client;
 	store->client = NULL;
 	mesh_loop_defer(store->options.loop, &store->free_request);
-	if (!error && answer->root_pem.len)
-		error = replace(&store->ca_root_pem, answer->root_pem);
 	if (!error) {
-		error = take(store, answer->chain_pem, answer->key_pem, &answer->facts, &why);
+		error = take(store, answer->chain_pem, answer->key_pem, answer->root_pem, &answer->facts, &why);
 		words = why.text;
 	}
 	if (error)
@@ -192,24 +173,26 @@ static void ask(struct cert_store *store)
 static int read_pair(struct cert_store *store, struct why *why)
 {
 	const struct cert_store_options *o = &store->options;
+	struct mesh_slice none = {NULL, 0};
 	struct chain_facts facts;
 	struct buf chain, key;
 	int rc;
 
 	mesh_buf_init(&chain, o->mem, 0);
+	mesh_buf_init(&key, o->mem, 0);
 	mesh_file_stamp(o->cert_file, &store->cert_stamp);
 	mesh_file_stamp(o->key_file, &store->key_stamp);
-	rc = key_buf(store, &key);
-	if (!rc)
-		rc = mesh_file_read(o->cert_file, "certificate", &chain, why);
+	rc = mesh_file_read(o->cert_file, "certificate", &chain, why);
 	if (!rc)
 		rc = mesh_file_read(o->key_file, "key", &key, why);
 	if (!rc)
 		rc = mesh_chain_check(mesh_buf_slice(&chain), mesh_buf_slice(&key), NULL, NULL, mesh_time_wall_ms(), &facts, why);
 	if (!rc)
-		rc = take(store, mesh_buf_slice(&chain), mesh_buf_slice(&key), &facts, why);
+		rc = take(store, mesh_buf_slice(&chain), mesh_buf_slice(&key), none, &facts, why);
 	mesh_buf_free(&chain);
-	wipe_buf(&key);
+	if (key.data)
+		mesh_mem_wipe(key.data, key.room);
+	mesh_buf_free(&key);
 	return rc;
 }
 
@@ -256,14 +239,16 @@ static void watch(struct cert_store *store)
 			ask(store);
 		else
 			read_files(store);
-	} else if (mesh_buf_len(&store->chain_pem) && file_changed(o->root_file, &store->root_stamp)) {
+	} else if (store->certificate && file_changed(o->root_file, &store->root_stamp)) {
 		/* a root that cannot be used leaves those in force; it is read again when it changes again */
-		int rc = publish(store, &why);
+		int rc = publish(store, store->certificate, mesh_buf_slice(&store->ca_root_pem), &why);
 
 		if (rc) {
 			MESH_LOG_W(o->log, "identity", "root certificates not renewed: %s", why.text);
 			o->failed(o->user, rc, why.text);
 		}
+		if (rc == MESH_ERROR_NOMEM) /* the file is not to blame */
+			memset(&store->root_stamp, 0, sizeof(store->root_stamp));
 	}
 }
 
@@ -295,15 +280,13 @@ int mesh_cert_store_start(const struct cert_store_options *options, struct cert_
 	store->options = *options;
 	store->timer.due = tick;
 	store->free_request.run = free_over;
-	snprintf(store->spiffe_id, sizeof(store->spiffe_id), "spiffe://%.200s/ns/%.150s/sa/%.200s", options->trust_domain,
+	snprintf(store->spiffe_id, sizeof(store->spiffe_id), "spiffe://%s/ns/%s/sa/%s", options->trust_domain,
 		 options->ns, options->service_account);
 	store->request = (struct ca_request){.mem = options->mem, .peer = options->ca, .control = options->control,
 					     .spiffe_id = store->spiffe_id, .ns = options->ns,
 					     .service_account = options->service_account, .key_type = options->key_type,
 					     .ttl_s = options->ttl_s};
 	mesh_backoff_init(&store->backoff, options->backoff_base_ms, options->backoff_max_ms);
-	mesh_buf_init(&store->chain_pem, options->mem, 0);
-	mesh_buf_init(&store->key_pem, options->mem, 0);
 	mesh_buf_init(&store->ca_root_pem, options->mem, 0);
 	rc = mesh_timer_start(options->loop, &store->timer, 0);
 	if (rc) {
@@ -322,8 +305,7 @@ void mesh_cert_store_stop(struct cert_store *store)
 	mesh_loop_undefer(&store->free_request);
 	mesh_ca_client_free(store->client);
 	mesh_ca_client_free(store->over);
-	mesh_buf_free(&store->chain_pem);
-	wipe_buf(&store->key_pem);
+	mesh_secret_release(store->certificate);
 	mesh_buf_free(&store->ca_root_pem);
 	mesh_mem_free(store->options.mem, store);
 }

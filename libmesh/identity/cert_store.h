@@ -23,8 +23,11 @@ struct cert_store_options {
 	enum mesh_key_type key_type;
 	uint32_t ttl_s;
 	uint32_t backoff_base_ms, backoff_max_ms; /* 0: 500 ms, 30 s */
-	/* A new pair to use; both borrowed, to be retained. Never inside start. */
-	void (*changed)(void *user, struct secret *certificate, struct secret *roots);
+	/*
+	 * A new pair to use; both borrowed, to be retained. Never inside start. What it returns, other than 0, makes the attempt
+	 * a failed one: what was in force is said to be so still.
+	 */
+	int (*changed)(void *user, struct secret *certificate, struct secret *roots);
 	/* An attempt failed; another follows. */
 	void (*failed)(void *user, int error, const char *why);
 	void *user;

@@ -12,10 +12,13 @@
 
 enum { CERTIFICATES_MAX = 1024 };
 
+/* With no password at hand OpenSSL would ask the terminal of the process for one. */
+static char no_password[] = "";
+
 static X509 *read_first(struct mesh_slice pem)
 {
 	BIO *bio = BIO_new_mem_buf(pem.data, pem.len > INT32_MAX ? 0 : (int)pem.len);
-	X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, no_password) : NULL;
 
 	BIO_free(bio);
 	ERR_clear_error();
@@ -65,7 +68,9 @@ static int check_id(const struct chain_facts *facts, const char *ns, const char 
 
 static int check_dates(const struct chain_facts *facts, int64_t now_ms, struct why *why)
 {
-	if (!facts->not_after_ms || now_ms >= facts->not_after_ms)
+	if (facts->not_after_ms <= facts->not_before_ms)
+		return mesh_why(why, MESH_ERROR_CERTIFICATE, "certificate: ends before it begins");
+	if (now_ms >= facts->not_after_ms)
 		return mesh_why(why, MESH_ERROR_CERTIFICATE, "certificate: expired %lld s ago",
 				(long long)(now_ms - facts->not_after_ms) / 1000);
 	if (now_ms + 60000 < facts->not_before_ms) /* clocks differ a little */
@@ -76,8 +81,8 @@ static int check_dates(const struct chain_facts *facts, int64_t now_ms, struct w
 
 static bool carries(X509 *leaf, struct mesh_slice key_pem)
 {
-	BIO *bio = BIO_new_mem_buf(key_pem.data, (int)key_pem.len);
-	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
+	BIO *bio = BIO_new_mem_buf(key_pem.data, key_pem.len > INT32_MAX ? 0 : (int)key_pem.len);
+	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, no_password) : NULL;
 	bool same = key && X509_check_private_key(leaf, key) == 1;
 
 	EVP_PKEY_free(key);
@@ -131,14 +136,19 @@ int mesh_chain_merge(struct buf *pem, struct mesh_slice more, const char *what, 
 	BIO *bio = BIO_new_mem_buf(more.data, more.len > INT32_MAX ? 0 : (int)more.len);
 	int count = 0, rc = bio ? 0 : MESH_ERROR_NOMEM;
 
-	while (!rc && count < CERTIFICATES_MAX) {
-		X509 *certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+	while (!rc) {
+		X509 *certificate = PEM_read_bio_X509(bio, NULL, NULL, no_password);
 
-		if (!certificate)
+		if (!certificate) {
+			if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
+				rc = mesh_why(why, MESH_ERROR_CERTIFICATE, "%s: certificate %d of it is malformed", what, count + 1);
 			break;
-		rc = merge_one(pem, certificate);
+		}
+		if (count++ < CERTIFICATES_MAX)
+			rc = merge_one(pem, certificate);
+		else
+			rc = mesh_why(why, MESH_ERROR_CERTIFICATE, "%s: more than %d certificates", what, CERTIFICATES_MAX);
 		X509_free(certificate);
-		count++;
 	}
 	BIO_free(bio);
 	ERR_clear_error();

@@ -8,7 +8,7 @@
 
 struct chain_facts {
 	int64_t not_before_ms, not_after_ms; /* of the leaf, wall clock */
-	char spiffe_id[512];                 /* of the leaf; "" when it names nobody */
+	char spiffe_id[1024];                /* of the leaf; "" when it names nobody */
 };
 
 /*
@@ -17,7 +17,10 @@ struct chain_facts {
  */
 int mesh_chain_check(struct mesh_slice chain_pem, struct mesh_slice key_pem, const char *ns, const char *service_account,
 		     int64_t now_ms, struct chain_facts *facts, struct why *why);
-/* Appends those certificates of `more` that `pem` does not hold yet. CERTIFICATE when `more` holds none, NOMEM. */
+/*
+ * Appends those certificates of `more` that `pem` does not hold yet. CERTIFICATE with words when it holds none, too many
+ * or a malformed one; NOMEM.
+ */
 int mesh_chain_merge(struct buf *pem, struct mesh_slice more, const char *what, struct why *why);
 
 #endif

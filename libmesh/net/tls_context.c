@@ -110,7 +110,8 @@ static int each_certificate(struct mesh_slice pem, int max, int (*take)(void *us
 	int count = 0, rc = bio ? 0 : MESH_ERROR_NOMEM;
 
 	while (!rc && count <= max) {
-		X509 *certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+		/* with no password at hand OpenSSL would ask the terminal for one */
+		X509 *certificate = PEM_read_bio_X509(bio, NULL, NULL, (void *)"");
 
 		if (!certificate) {
 			if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE)
@@ -191,7 +192,7 @@ static int use_certificate(struct tls_context *context, const struct secret *sec
 {
 	struct chain_taking taking = {context, &context->memory->arena};
 	BIO *bio = BIO_new_mem_buf(secret->key_pem.data, (int)secret->key_pem.len);
-	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
+	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, (void *)"") : NULL;
 	int count = key ? each_certificate(secret->chain_pem, CHAIN_MAX, take_chain, &taking) : MESH_ERROR_CERTIFICATE;
 
 	if (count > 0 && SSL_CTX_use_PrivateKey(context->ctx, key) != 1)

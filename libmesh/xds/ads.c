@@ -20,6 +20,7 @@ enum {
 	STATUS_INVALID_ARGUMENT = 3,   /* google.rpc.Code */
 	DETAIL_BYTES_MAX = 8192,       /* of what is said about a refused response */
 	UNPACKED_PER_BYTE = 64,        /* an unpacked message is some ten times its packed form; far more is an attack */
+	TEXT_BYTES_MAX = 4095,         /* of a nonce, a version */
 	DELTA_NODE_FIELD = 1,
 	SOTW_NODE_FIELD = 2,
 };
@@ -46,8 +47,8 @@ void mesh_ads_init(struct ads *ads)
 {
 	for (size_t i = 0; i < XDS_TYPES; i++) {
 		mesh_arena_init(&ads->types[i].asked.arena, ads->mem, 0);
-		mesh_buf_init(&ads->types[i].nonce, ads->mem, 4096);
-		mesh_buf_init(&ads->types[i].version, ads->mem, 4096);
+		mesh_buf_init(&ads->types[i].nonce, ads->mem, TEXT_BYTES_MAX + 1);
+		mesh_buf_init(&ads->types[i].version, ads->mem, TEXT_BYTES_MAX + 1);
 	}
 	mesh_arena_init(&ads->scratch, ads->mem, 0);
 	mesh_buf_init(&ads->message, ads->mem, 0);
@@ -110,6 +111,7 @@ static int send_message(struct ads *ads, const ProtobufCMessage *request)
 	if (!rc)
 		rc = ads->send(ads->user, mesh_buf_slice(&ads->message));
 	ads->introduced = ads->introduced || !rc;
+	mesh_buf_clear(&ads->message);
 	mesh_buf_shrink(&ads->message);
 	return rc;
 }
@@ -120,7 +122,7 @@ static char *text_of(const struct buf *buf)
 	return mesh_buf_len(buf) ? (char *)mesh_buf_slice(buf).data : (char *)"";
 }
 
-static int keep_text(struct buf *buf, const char *text)
+static int keep_text(struct buf *buf, const char *text, const char *what, struct why *why)
 {
 	int rc;
 
@@ -128,6 +130,8 @@ static int keep_text(struct buf *buf, const char *text)
 	rc = mesh_buf_append(buf, mesh_slice_make(text, strlen(text) + 1));
 	if (!rc)
 		buf->end--;
+	if (rc == MESH_ERROR_TOO_LARGE)
+		return mesh_why(why, MESH_ERROR_INVALID, "discovery response: %s: longer than %d bytes", what, TEXT_BYTES_MAX);
 	return rc;
 }
 
@@ -141,7 +145,7 @@ static Google__Rpc__Status *error_detail(struct ads *ads)
 	google__rpc__status__init(status);
 	if (words.len > DETAIL_BYTES_MAX)
 		words.len = DETAIL_BYTES_MAX;
-	while (words.len && (words.data[words.len - 1] & 0xc0) == 0x80) /* not in the middle of a character */
+	while (words.len && words.data[words.len - 1] != '\n') /* whole lines: not in the middle of a character */
 		words.len--;
 	status->code = STATUS_INVALID_ARGUMENT;
 	status->message = (char *)mesh_arena_slice(&ads->scratch, words, NULL).data;
@@ -309,7 +313,7 @@ static int sotw_subscribe(struct ads *ads, enum xds_type type, const struct ads_
 	return sotw_send(ads, type, wanted);
 }
 
-static int sotw_apply(struct ads *ads, enum xds_type type, const sotw_response *response)
+static int sotw_apply(struct ads *ads, enum xds_type type, const sotw_response *response, struct why *why)
 {
 	struct xds_resource *resources = mesh_arena_array(&ads->scratch, response->n_resources + 1, sizeof(*resources));
 	int rc;
@@ -325,7 +329,7 @@ static int sotw_apply(struct ads *ads, enum xds_type type, const sotw_response *
 	rc = mesh_resource_cache_apply(ads->cache, type, resources, response->n_resources, NULL, 0, by_wildcard(type),
 				       &ads->rejects);
 	if (!rc && !mesh_buf_len(&ads->rejects))
-		rc = keep_text(&ads->types[type].version, response->version_info);
+		rc = keep_text(&ads->types[type].version, response->version_info, "version_info", why);
 	return rc;
 }
 
@@ -406,13 +410,17 @@ static int unpack(struct ads *ads, struct mesh_slice bytes, struct response *res
 	const ProtobufCMessageDescriptor *type = ads->sotw ? &envoy__service__discovery__v3__discovery_response__descriptor
 							   : &envoy__service__discovery__v3__delta_discovery_response__descriptor;
 	ProtobufCMessage *message = NULL;
+	struct why own = {{0}};
 	int rc, found;
 
 	ads->scratch.limit = bytes.len < SIZE_MAX / (2 * UNPACKED_PER_BYTE) ? (bytes.len + 16384) * UNPACKED_PER_BYTE : SIZE_MAX;
-	rc = mesh_message_unpack(type, bytes, 0, &ads->scratch, why, &message);
+	rc = mesh_message_unpack(type, bytes, 0, &ads->scratch, &own, &message);
+	if (rc == MESH_ERROR_NOMEM && ads->scratch.full)
+		rc = mesh_why(why, MESH_ERROR_INVALID, "discovery response: its %zu bytes take more than %zu when unpacked", bytes.len,
+			      ads->scratch.limit);
 	ads->scratch.limit = 0;
 	if (rc)
-		return rc;
+		return mesh_why(why, rc, "%s", own.text);
 	response->message = message;
 	response->type_url = ads->sotw ? ((sotw_response *)message)->type_url : ((delta_response *)message)->type_url;
 	response->nonce = ads->sotw ? ((sotw_response *)message)->nonce : ((delta_response *)message)->nonce;
@@ -420,6 +428,9 @@ static int unpack(struct ads *ads, struct mesh_slice bytes, struct response *res
 	if (found < 0 || !ads->types[found].opened)
 		return mesh_why(why, MESH_ERROR_INVALID, "discovery response: type_url: \"%.100s\" was not asked for",
 				response->type_url);
+	/* an answer without one would be taken for a new request, and answered again and again */
+	if (!response->nonce[0])
+		return mesh_why(why, MESH_ERROR_INVALID, "discovery response: nonce: is empty");
 	response->type = (enum xds_type)found;
 	return 0;
 }
@@ -446,9 +457,9 @@ int mesh_ads_receive(struct ads *ads, struct mesh_slice message, struct why *why
 	mesh_buf_clear(&ads->rejects);
 	rc = unpack(ads, message, &response, why);
 	if (!rc)
-		rc = keep_text(&ads->types[response.type].nonce, response.nonce);
+		rc = keep_text(&ads->types[response.type].nonce, response.nonce, "nonce", why);
 	if (!rc)
-		rc = ads->sotw ? sotw_apply(ads, response.type, (const sotw_response *)response.message)
+		rc = ads->sotw ? sotw_apply(ads, response.type, (const sotw_response *)response.message, why)
 			       : delta_apply(ads, response.type, (const delta_response *)response.message);
 	if (!rc)
 		rc = answer(ads, response.type);

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "control/file.h"
 #include "xds/metadata.h"
+#include "xds/node.h"
 
 #define ISTIOD_NAME "istiod.istio-system.svc"
 /* The release whose configuration we understand; istiod leaves out what a proxy of that version would not. */
@@ -333,6 +334,18 @@ static int take_metadata(struct bootstrap *b, const struct sources *from)
 	return rc;
 }
 
+/* What cannot be told to the control plane is found here, where there are words for it. */
+static int try_node(const struct bootstrap *b, struct why *why)
+{
+	struct buf node;
+	int rc;
+
+	mesh_buf_init(&node, b->mem, 0);
+	rc = mesh_node_encode(b, &node, why);
+	mesh_buf_free(&node);
+	return rc == MESH_ERROR_NOMEM ? rc : rc ? MESH_ERROR_BOOTSTRAP : 0;
+}
+
 static int fill(struct bootstrap *b, const struct sources *from)
 {
 	struct mesh_slice host;
@@ -350,7 +363,9 @@ static int fill(struct bootstrap *b, const struct sources *from)
 	if (!rc)
 		rc = take_ttl(b, from);
 	b->key_type = from->options->key_type;
-	return rc ? rc : take_metadata(b, from);
+	if (!rc)
+		rc = take_metadata(b, from);
+	return rc ? rc : try_node(b, from->why);
 }
 
 int mesh_bootstrap_new(const struct mesh_mem *mem, const struct mesh_options *options, const char *const *environment,

@@ -17,7 +17,7 @@
 
 static const size_t message_bytes_max = 256 * 1024 * 1024;
 /* A resource that is never sent must not keep the others from being used: Envoy's initial_fetch_timeout. */
-static const uint64_t settle_ns = 15 * 1000000000ull;
+enum { SETTLE_MS = 15000 };
 static const uint64_t memory_retry_ns = 1000000000ull;
 
 struct xds_client {
@@ -45,7 +45,9 @@ struct xds_client {
 	struct ads ads;
 	struct resource_cache *cache;
 	struct loop_task publish;
-	struct loop_timer settle;       /* waits for what is still missing, or for memory */
+	struct loop_timer settle;       /* waits for what is still missing */
+	uint64_t settle_ns;
+	struct loop_timer memory;       /* waits for memory to publish */
 	uint64_t version;               /* of the last snapshot */
 
 	atomic_bool connected;
@@ -97,10 +99,11 @@ static void tell_state(struct xds_client *client, bool whole, bool ready)
 
 /* ---- snapshots ---- */
 
-static void wait_for_more(struct xds_client *client, uint64_t delay_ns)
+/* Without memory for a timer the next message comes by here. */
+static void wait_for(struct xds_client *client, struct loop_timer *timer, uint64_t delay_ns)
 {
-	if (!mesh_timer_running(&client->settle))
-		mesh_timer_start(client->loop, &client->settle, delay_ns); /* without memory: the next message comes by here */
+	if (!mesh_timer_running(timer))
+		mesh_timer_start(client->loop, timer, delay_ns);
 }
 
 /* Nothing half is ever in force: what is newer waits until all it names is there, or is not coming. */
@@ -112,13 +115,13 @@ static void publish(struct loop_task *task)
 
 	if (rc) {
 		MESH_LOG_E(client->log, "xds", "no snapshot: %s", mesh_error_text(rc));
-		wait_for_more(client, memory_retry_ns);
+		wait_for(client, &client->memory, memory_retry_ns);
 		return;
 	}
 	if (snapshot->complete)
 		mesh_timer_stop(client->loop, &client->settle);
 	else
-		wait_for_more(client, settle_ns);
+		wait_for(client, &client->settle, client->settle_ns);
 	if (!snapshot->complete || !client->certified) {
 		tell_state(client, snapshot->complete, false);
 		mesh_snapshot_release(snapshot);
@@ -136,9 +139,16 @@ static void settle_due(struct loop_timer *timer)
 	int rc = mesh_resource_cache_give_up(client->cache);
 
 	if (rc)
-		wait_for_more(client, memory_retry_ns);
+		wait_for(client, &client->settle, memory_retry_ns);
 	else
 		mesh_loop_defer(client->loop, &client->publish);
+}
+
+static void memory_due(struct loop_timer *timer)
+{
+	struct xds_client *client = MESH_CONTAINER(timer, struct xds_client, memory);
+
+	mesh_loop_defer(client->loop, &client->publish);
 }
 
 /* ---- the discovery stream ---- */
@@ -149,14 +159,17 @@ static void connect_later(struct xds_client *client, uint64_t delay_ns)
 	mesh_timer_start(client->loop, &client->connect, delay_ns);
 }
 
-/* Ends the stream. One that had served us is opened anew at once: servers close old streams by design. */
-static void disconnect(struct xds_client *client, int error, const char *words)
+/*
+ * Ends the stream. One that had served us and that the server ended is opened anew at once: servers close old streams by
+ * design. One that we end for what came or could not be sent is not, for the next would bring the same.
+ */
+static void disconnect(struct xds_client *client, bool by_server, int error, const char *words)
 {
 	mesh_control_ops(client->control)->close(client->stream);
 	client->stream = NULL;
 	if (atomic_exchange(&client->connected, false))
 		mesh_counter_add(&client->disconnects, 1);
-	if (client->answered) {
+	if (client->answered && by_server) {
 		MESH_LOG_I(client->log, "ads", "%s", words);
 		connect_later(client, mesh_backoff_soon_ns(&client->backoff));
 	} else {
@@ -173,7 +186,7 @@ static void on_message(struct control_handler *handler, struct mesh_slice bytes)
 	int rc = mesh_ads_receive(&client->ads, bytes, &why);
 
 	if (rc) {
-		disconnect(client, rc == MESH_ERROR_INVALID ? MESH_ERROR_CONTROL_PLANE : rc,
+		disconnect(client, false, rc == MESH_ERROR_INVALID ? MESH_ERROR_CONTROL_PLANE : rc,
 			   why.text[0] ? why.text : mesh_error_text(rc));
 		return;
 	}
@@ -191,7 +204,7 @@ static void on_closed(struct control_handler *handler, int status, const char *t
 	struct why why = {{0}};
 	int rc = mesh_control_peer_failed(&client->ads_peer, "discovery stream", status, text, &why);
 
-	disconnect(client, rc, why.text);
+	disconnect(client, true, rc, why.text);
 }
 
 static int send_request(void *user, struct mesh_slice message)
@@ -214,27 +227,26 @@ static void connect_due(struct loop_timer *timer)
 	if (!rc)
 		rc = mesh_ads_open(&client->ads);
 	if (rc)
-		disconnect(client, rc, why.text[0] ? why.text : mesh_error_text(rc));
+		disconnect(client, false, rc, why.text[0] ? why.text : mesh_error_text(rc));
 }
 
 /* ---- the certificate ---- */
 
-static void certificate_changed(void *user, struct secret *certificate, struct secret *roots)
+static int certificate_changed(void *user, struct secret *certificate, struct secret *roots)
 {
 	struct xds_client *client = user;
 	int rc = mesh_resource_cache_set_secret(client->cache, certificate);
 
 	if (!rc)
 		rc = mesh_resource_cache_set_secret(client->cache, roots);
-	if (rc) {
-		tell_certificate(client, rc, mesh_error_text(rc));
-		return;
-	}
+	if (rc)
+		return rc; /* tried anew, by way of certificate_failed */
 	client->certified = true;
 	atomic_store(&client->expires_ms, mesh_cert_store_expires_ms(client->certs));
 	mesh_counter_add(&client->certificates, 1);
 	tell_certificate(client, 0, "");
 	mesh_loop_defer(client->loop, &client->publish);
+	return 0;
 }
 
 static void certificate_failed(void *user, int error, const char *words)
@@ -355,6 +367,8 @@ int mesh_xds_client_start(const struct xds_client_options *options, struct xds_c
 	client->handler = (struct control_handler){on_message, on_closed};
 	client->connect.due = connect_due;
 	client->settle.due = settle_due;
+	client->settle_ns = (options->settle_ms ? options->settle_ms : SETTLE_MS) * 1000000ull;
+	client->memory.due = memory_due;
 	client->publish.run = publish;
 	mesh_backoff_init(&client->backoff, options->backoff_base_ms, options->backoff_max_ms);
 	mesh_buf_init(&client->node, client->mem, 0);
@@ -384,6 +398,7 @@ void mesh_xds_client_stop(struct xds_client *client)
 		/* stopping runs the loop once more: nothing of ours may be due then */
 		mesh_timer_stop(client->loop, &client->connect);
 		mesh_timer_stop(client->loop, &client->settle);
+		mesh_timer_stop(client->loop, &client->memory);
 		mesh_loop_undefer(&client->publish);
 		mesh_control_ops(client->control)->close(client->stream);
 		mesh_control_ops(client->control)->stop(client->control);

@@ -215,6 +215,9 @@ static bool network_filter(struct decode *d, const filter_message *message, stru
 		rbac(d, any, chain);
 	else if (mesh_slice_equal(type, MESH_SLICE("envoy.tcp.metadataexchange.config.MetadataExchange")))
 		chain->metadata_exchange = true;
+	else if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.network.mongo_proxy.v3.MongoProxy")))
+		/* istiod's default for a port named mongo: it only counts what passes */
+		mesh_decode_warning(d, "mongo_proxy: its statistics are not kept");
 	else if (!mesh_slice_equal(type, MESH_SLICE("stats.PluginConfig")))
 		mesh_decode_chain_close(chain, mesh_decode_note(d, "\"%.60s\" (%.*s): unknown network filter", message->name,
 								(int)(type.len < 100 ? type.len : 100), type.data));

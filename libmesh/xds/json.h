@@ -22,7 +22,8 @@ enum mesh_json_flag {
 /*
  * Appends a message as JSON. An Any of a known type is expanded with "@type"; one of an unknown type becomes
  * {"@type": .., "value": base64}; so do unreadable bytes of a known one, with MESH_JSON_SECRETS only. MESH_ERROR_NOMEM,
- * MESH_ERROR_TOO_LARGE (the limit of `out`, or nesting); what was appended by then is taken back.
+ * MESH_ERROR_TOO_LARGE (the limit of `out`, nesting, or what is in the Anys takes more than 256 MiB unpacked); what was
+ * appended by then is taken back.
  */
 int mesh_json_encode(struct buf *out, const ProtobufCMessage *message, unsigned flags, struct why *why);
 /* The same for the two fields of an Any. `depth` indents as if inside that many levels. */

@@ -324,7 +324,7 @@ static void put_any(struct encoder *e, struct mesh_slice type_url, struct mesh_s
 	int rc = type ? mesh_message_unpack(type, value, 0, &e->arena, NULL, &message) : 0;
 
 	if (rc == MESH_ERROR_NOMEM)
-		mesh_json_writer_fail(e->w, rc);
+		mesh_json_writer_fail(e->w, e->arena.full ? MESH_ERROR_TOO_LARGE : rc);
 	if (!mesh_json_writer_open(e->w, "{"))
 		return;
 	if (type_url.len > 0) {

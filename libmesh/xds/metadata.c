@@ -168,13 +168,18 @@ static int parse_label_lines(json_t *labels, const char *path, struct mesh_slice
 int mesh_metadata_labels_file(const struct mesh_mem *mem, const char *path, struct json_t **labels, struct why *why)
 {
 	json_t *object = json_object();
+	struct file_stamp stamp;
 	struct buf text;
 	char *room = NULL;
 	int rc;
 
 	mesh_buf_init(&text, mem, 0);
-	rc = object ? mesh_file_read(path, "labels", &text, why) : MESH_ERROR_NOMEM;
-	if (!rc) {
+	mesh_file_stamp(path, &stamp);
+	rc = object ? 0 : MESH_ERROR_NOMEM;
+	/* a pod without labels has an empty file */
+	if (!rc && !(stamp.inode && !stamp.bytes))
+		rc = mesh_file_read(path, "labels", &text, why);
+	if (!rc && mesh_buf_len(&text)) {
 		room = mesh_mem_alloc(mem, mesh_buf_len(&text));
 		rc = room ? parse_label_lines(object, path, mesh_buf_slice(&text), room, why) : MESH_ERROR_NOMEM;
 	}

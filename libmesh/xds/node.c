@@ -39,17 +39,27 @@ int mesh_node_encode(const struct bootstrap *bootstrap, struct buf *out, struct 
 	return rc;
 }
 
-static int append(const char *text, size_t len, void *out)
+/* What jansson cannot pass on by itself. */
+struct dump {
+	struct buf *out;
+	int rc;
+};
+
+static int append(const char *text, size_t len, void *user)
 {
-	return mesh_buf_append(out, mesh_slice_make(text, len)) ? -1 : 0;
+	struct dump *dump = user;
+
+	dump->rc = mesh_buf_append(dump->out, mesh_slice_make(text, len));
+	return dump->rc ? -1 : 0;
 }
 
 int mesh_node_dump(const struct bootstrap *bootstrap, struct buf *out)
 {
-	json_t *dump = json_pack("{s:s, s:{s:o}}", "@type", "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump",
-				 "bootstrap", "node", node_json(bootstrap));
-	int rc = dump && json_dump_callback(dump, append, out, JSON_COMPACT) == 0 ? 0 : MESH_ERROR_NOMEM;
+	json_t *json = json_pack("{s:o}", "node", node_json(bootstrap));
+	struct dump dump = {out, MESH_ERROR_NOMEM};
 
-	json_decref(dump);
-	return rc;
+	if (json && json_dump_callback(json, append, &dump, JSON_COMPACT) && !dump.rc)
+		dump.rc = MESH_ERROR_NOMEM;
+	json_decref(json);
+	return dump.rc;
 }

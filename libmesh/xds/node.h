@@ -9,7 +9,7 @@
 
 /* Appends the packed envoy.config.core.v3.Node. MESH_ERROR_INVALID with words, NOMEM. */
 int mesh_node_encode(const struct bootstrap *bootstrap, struct buf *out, struct why *why);
-/* Appends the bootstrap section of a config dump: {"@type": .., "bootstrap": {"node": {..}}}. Holds no secret. */
+/* Appends the bootstrap as a config dump shows it: {"node": {..}}. Holds no secret. NOMEM, TOO_LARGE. */
 int mesh_node_dump(const struct bootstrap *bootstrap, struct buf *out);
 
 #endif

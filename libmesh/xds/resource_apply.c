@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decides what one response does to what is held: which resources are taken, which are refused in which words, which go.
- * Works on a copy, so that a response is applied as a whole or not at all. Refuses to know streams and answers.
+ * Decides what one response does to what is held: which resources are taken, which are refused in which words, which
+ * go. Works on a copy, so that a response is applied as a whole or not at all. Refuses to know streams and answers.
  */
 #include <stdio.h>
 
 #include <mesh/error.h>
 
+#include "base/text.h"
 #include "loop/loop.h"
 #include "xds/proto_scan.h"
 #include "xds/resource_state.h"
 
-#define NAME_FIELD	  1     /* of all five types */
+#define NAME_FIELD	  1 /* of all five types */
 #define NAME_BYTES_MAX	  4096
 #define LINE_BYTES	  768
 #define REJECTS_BYTES_MAX 16384
@@ -32,7 +33,7 @@ struct apply {
 	struct resource_state next;
 	struct named *named; /* of each resource */
 	struct map names;    /* the first of each name */
-	bool nameless;       /* there is a resource that cannot be told by name */
+	bool nameless;	     /* there is a resource that cannot be told by name */
 	struct buf *rejects;
 	size_t rejects_from;
 	size_t said, unsaid;
@@ -41,24 +42,6 @@ struct apply {
 
 /* ---- words ---- */
 
-/* One line of text that a protobuf string can carry, whatever a name or value in it was made of. */
-static void make_plain(char *line)
-{
-	for (unsigned char *at = (unsigned char *)line; *at;) {
-		size_t len = *at < 0x80 ? 1 : *at < 0xc2 ? 0 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : *at < 0xf5 ? 4 : 0;
-		bool good = len > 0 && *at >= 0x20 && *at != 0x7f;
-
-		for (size_t i = 1; i < len && good; i++)
-			good = (at[i] & 0xc0) == 0x80;
-		if (good && ((*at == 0xe0 && at[1] < 0xa0) || (*at == 0xed && at[1] > 0x9f) || (*at == 0xf0 && at[1] < 0x90) ||
-			     (*at == 0xf4 && at[1] > 0x8f)))
-			good = false;
-		if (!good)
-			*at = '?';
-		at += good ? len : 1;
-	}
-}
-
 static int say(struct apply *a, struct mesh_slice name, struct mesh_slice what)
 {
 	char line[LINE_BYTES];
@@ -66,7 +49,7 @@ static int say(struct apply *a, struct mesh_slice name, struct mesh_slice what)
 	int rc = MESH_ERROR_TOO_LARGE;
 
 	snprintf(line, sizeof(line), "%.*s: %.*s", shown, name.data, words, what.data);
-	make_plain(line);
+	mesh_text_make_plain(line); /* a protobuf string has to carry it */
 	if (mesh_buf_len(a->rejects) - a->rejects_from + strlen(line) < REJECTS_BYTES_MAX)
 		rc = mesh_buf_printf(a->rejects, "%s\n", line);
 	if (rc == MESH_ERROR_TOO_LARGE)
@@ -119,7 +102,9 @@ static struct mesh_slice name_of(const struct apply *a, const struct xds_resourc
 
 	if (!name.data && right_type(a, resource))
 		mesh_proto_text(resource->bytes, NAME_FIELD, &name);
-	return name.len > 0 && name.len <= NAME_BYTES_MAX ? name : mesh_slice_make(NULL, 0);
+	if (name.len == 0 || name.len > NAME_BYTES_MAX || memchr(name.data, '\0', name.len))
+		return mesh_slice_make(NULL, 0);
+	return name;
 }
 
 static int name_all(struct apply *a)
@@ -214,7 +199,8 @@ static int refuse(struct apply *a, struct mesh_slice name, const struct xds_reso
 	struct resource_text *bytes = NULL;
 	int rc = 0;
 
-	if (a->type != XDS_SECRET && right_type(a, resource) && resource->bytes.len <= a->cache->limits.resource_bytes_max)
+	if (a->type != XDS_SECRET && right_type(a, resource) &&
+	    resource->bytes.len <= a->cache->limits.resource_bytes_max)
 		rc = mesh_resource_text_new(a->mem, resource->bytes, &bytes);
 	like.failure = mesh_slice_of(why);
 	like.failure_bytes = bytes;
@@ -249,7 +235,8 @@ static int keep(struct apply *a, struct resource_entry *before, const struct xds
 	return rc;
 }
 
-static int adopt(struct apply *a, struct mesh_slice name, const struct xds_resource *resource, struct table_item *object)
+static int adopt(struct apply *a, struct mesh_slice name, const struct xds_resource *resource,
+		 struct table_item *object)
 {
 	struct mesh_slice notes = mesh_buf_slice(&a->cache->decode.notes);
 	struct resource_entry like = {.mem = a->mem, .object = object, .notes = notes, .updated_ms = a->now_ms};
@@ -292,7 +279,8 @@ static bool same_secret(const struct table_item *left, const struct table_item *
 }
 
 /* What can be said against a resource before it is decoded; false: nothing. */
-static bool objection(const struct apply *a, const struct named *named, const struct xds_resource *resource, struct why *why)
+static bool objection(const struct apply *a, const struct named *named, const struct xds_resource *resource,
+		      struct why *why)
 {
 	const struct xds_limits *limits = &a->cache->limits;
 	struct mesh_slice inner = {NULL, 0};
@@ -302,12 +290,14 @@ static bool objection(const struct apply *a, const struct named *named, const st
 	else if (named->removed)
 		mesh_why(why, 0, "%s: is among the removed ones too", name_field(a->type));
 	else if (!right_type(a, resource))
-		mesh_why(why, 0, "type_url: \"%.*s\": must be %s", resource->type_url.len < 100 ? (int)resource->type_url.len : 100,
+		mesh_why(why, 0, "type_url: \"%.*s\": must be %s",
+			 resource->type_url.len < 100 ? (int)resource->type_url.len : 100,
 			 resource->type_url.data ? resource->type_url.data : "", mesh_xds_type_urls[a->type]);
 	else if (resource->bytes.len > limits->resource_bytes_max)
 		mesh_why(why, 0, "%zu bytes: more than resource_bytes_max (%zu)", resource->bytes.len,
 			 limits->resource_bytes_max);
-	else if (mesh_proto_text(resource->bytes, NAME_FIELD, &inner) && inner.len > 0 && !mesh_slice_equal(inner, named->name))
+	else if (mesh_proto_text(resource->bytes, NAME_FIELD, &inner) && inner.len > 0 &&
+		 !mesh_slice_equal(inner, named->name))
 		mesh_why(why, 0, "%s: \"%.*s\": must be the name it was sent under", name_field(a->type),
 			 inner.len < 100 ? (int)inner.len : 100, inner.data);
 	return why->text[0] != '\0';
@@ -387,8 +377,14 @@ int mesh_resource_cache_apply(struct resource_cache *cache, enum xds_type type, 
 			      size_t count, const struct mesh_slice *removed, size_t removed_count, bool whole,
 			      struct buf *rejects)
 {
-	struct apply a = {.cache = cache, .mem = cache->mem, .type = type, .resources = resources, .count = count,
-			  .rejects = rejects, .rejects_from = mesh_buf_len(rejects), .now_ms = mesh_time_wall_ms()};
+	struct apply a = {.cache = cache,
+			  .mem = cache->mem,
+			  .type = type,
+			  .resources = resources,
+			  .count = count,
+			  .rejects = rejects,
+			  .rejects_from = mesh_buf_len(rejects),
+			  .now_ms = mesh_time_wall_ms()};
 	int rc;
 
 	mesh_map_init(&a.names, cache->mem);

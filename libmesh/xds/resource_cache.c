@@ -152,7 +152,8 @@ static int put_held(struct table_item *item, void *user)
 	return 0;
 }
 
-int mesh_resource_cache_held(struct resource_cache *cache, enum xds_type type, const struct xds_held **held, size_t *count)
+int mesh_resource_cache_held(struct resource_cache *cache, enum xds_type type, const struct xds_held **held,
+			     size_t *count)
 {
 	size_t room = mesh_table_count(cache->state.entries[type]);
 	struct xds_held *list = mesh_mem_array(cache->mem, room, sizeof(*list)), *next = list;
@@ -213,9 +214,10 @@ int mesh_resource_cache_snapshot(struct resource_cache *cache, uint64_t version,
 {
 	const struct resource_state *state = &cache->state;
 	struct snapshot *snapshot = NULL;
-	int rc = mesh_snapshot_next(cache->mem, cache->last, version, state->objects[XDS_LISTENER], state->objects[XDS_ROUTE],
-				    state->objects[XDS_CLUSTER], state->objects[XDS_ENDPOINT], state->objects[XDS_SECRET],
-				    mesh_resource_state_complete(state), &snapshot);
+	int rc =
+		mesh_snapshot_next(cache->mem, cache->last, version, state->objects[XDS_LISTENER],
+				   state->objects[XDS_ROUTE], state->objects[XDS_CLUSTER], state->objects[XDS_ENDPOINT],
+				   state->objects[XDS_SECRET], mesh_resource_state_complete(state), &snapshot);
 
 	if (rc < 0)
 		return rc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Shows what is held in the form of Envoy's /config_dump, which istioctl and others read. Decides where in that form each
- * resource stands and what its status is. Refuses to know what is in a resource, but for the ones that lie inside others.
+ * Shows what is held in the form of Envoy's /config_dump, which istioctl and others read. Decides where in that form
+ * each resource stands and what its status is. Refuses to know what is in a resource.
  */
 #include <stdlib.h>
 
@@ -10,33 +10,19 @@
 #include "xds/json.h"
 #include "xds/json_form.h"
 #include "xds/json_writer.h"
-#include "xds/proto_scan.h"
 #include "xds/resource_state.h"
 
 #define FLAGS (MESH_JSON_INDENT | MESH_JSON_PROTO_NAMES)
-
-/* Field numbers of the messages that resources lie in. */
-enum {
-	CLUSTER_LOAD_ASSIGNMENT = 33,
-	LISTENER_CHAINS = 3,
-	LISTENER_DEFAULT_CHAIN = 25,
-	LISTENER_API = 19,
-	API_CONFIG = 1,
-	CHAIN_FILTERS = 3,
-	FILTER_CONFIG = 4,
-	ANY_URL = 1,
-	ANY_VALUE = 2,
-	HTTP_ROUTES = 4,
-};
 
 static const struct section {
 	const char *type;
 	const char *active;
 	const char *waiting; /* where those without a good version stand; NULL: with the others, by name alone */
 	const char *field;
-	const char *name;    /* of the resource's own name */
+	const char *name; /* of the resource's own name */
 } sections[XDS_TYPES] = {
-	[XDS_CLUSTER] = {"ClustersConfigDump", "dynamic_active_clusters", "dynamic_warming_clusters", "cluster", "name"},
+	[XDS_CLUSTER] = {"ClustersConfigDump", "dynamic_active_clusters", "dynamic_warming_clusters", "cluster",
+			 "name"},
 	[XDS_ENDPOINT] = {"EndpointsConfigDump", "dynamic_endpoint_configs", NULL, "endpoint_config", "cluster_name"},
 	[XDS_LISTENER] = {"ListenersConfigDump", "dynamic_listeners", NULL, "listener", "name"},
 	[XDS_ROUTE] = {"RoutesConfigDump", "dynamic_route_configs", NULL, "route_config", "name"},
@@ -216,78 +202,45 @@ static void put_shown(struct dump *d, enum xds_type type, const struct shown *sh
 
 /* ---- resources inside others ---- */
 
-typedef void inner_fn(struct dump *d, bool *first, const struct resource_entry *entry);
+struct inner {
+	struct dump *dump;
+	bool first;
+	const struct resource_entry *entry; /* what it lies in */
+};
 
-static void put_inner(struct dump *d, bool *outer, enum xds_type type, const struct resource_entry *entry,
-		      struct mesh_slice bytes)
+static int put_inner(void *user, enum xds_type type, struct mesh_slice bytes)
 {
+	struct inner *inner = user;
+	struct dump *d = inner->dump;
 	bool first = true;
 
-	mesh_json_writer_item(&d->w, outer);
+	mesh_json_writer_item(&d->w, &inner->first);
 	if (!mesh_json_writer_open(&d->w, "{"))
-		return;
+		return d->w.rc;
 	member(d, &first, sections[type].field);
-	put_resource(d, type, entry->item.name, bytes);
-	time_member(d, &first, "last_updated", entry->updated_ms);
+	put_resource(d, type, inner->entry->item.name, bytes);
+	time_member(d, &first, "last_updated", inner->entry->updated_ms);
 	mesh_json_writer_close(&d->w, "}", first);
-}
-
-static void inner_endpoints(struct dump *d, bool *first, const struct resource_entry *entry)
-{
-	struct mesh_slice bytes;
-
-	if (mesh_proto_text(entry->bytes->text, CLUSTER_LOAD_ASSIGNMENT, &bytes) && bytes.data)
-		put_inner(d, first, XDS_ENDPOINT, entry, bytes);
-}
-
-static void http_routes(struct dump *d, bool *first, const struct resource_entry *entry, struct mesh_slice any)
-{
-	static const char manager[] =
-		"envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
-	struct mesh_slice url, config, routes;
-
-	if (mesh_proto_text(any, ANY_URL, &url) && mesh_slice_suffix(url, mesh_slice_of(manager)) &&
-	    mesh_proto_text(any, ANY_VALUE, &config) && mesh_proto_text(config, HTTP_ROUTES, &routes) && routes.data)
-		put_inner(d, first, XDS_ROUTE, entry, routes);
-}
-
-static void chain_routes(struct dump *d, bool *first, const struct resource_entry *entry, struct mesh_slice chain)
-{
-	struct mesh_slice filter, any;
-
-	while (mesh_proto_next(&chain, CHAIN_FILTERS, &filter)) {
-		if (mesh_proto_text(filter, FILTER_CONFIG, &any))
-			http_routes(d, first, entry, any);
-	}
-}
-
-static void inner_routes(struct dump *d, bool *first, const struct resource_entry *entry)
-{
-	struct mesh_slice rest = entry->bytes->text, part, any;
-
-	while (mesh_proto_next(&rest, LISTENER_CHAINS, &part))
-		chain_routes(d, first, entry, part);
-	if (mesh_proto_text(entry->bytes->text, LISTENER_DEFAULT_CHAIN, &part))
-		chain_routes(d, first, entry, part);
-	if (mesh_proto_text(entry->bytes->text, LISTENER_API, &part) && mesh_proto_text(part, API_CONFIG, &any))
-		http_routes(d, first, entry, any);
+	return d->w.rc;
 }
 
 /* The group `name`, left out when nothing of `type` has one inside. */
-static void put_inner_all(struct dump *d, bool *outer, const char *name, enum xds_type type, inner_fn *put)
+static void put_inner_all(struct dump *d, bool *outer, const char *name, enum xds_type type)
 {
+	struct inner inner = {d, true, NULL};
 	size_t before = mesh_buf_len(d->w.out);
-	bool was_first = *outer, first = true;
+	bool was_first = *outer;
 
 	member(d, outer, name);
 	if (!mesh_json_writer_open(&d->w, "["))
 		return;
-	for (size_t i = 0; i < d->count[type]; i++) {
-		if (d->shown[type][i].entry && d->shown[type][i].entry->object)
-			put(d, &first, d->shown[type][i].entry);
+	for (size_t i = 0; i < d->count[type] && d->w.rc == 0; i++) {
+		inner.entry = d->shown[type][i].entry;
+		if (inner.entry && inner.entry->object)
+			mesh_resource_inner(type, inner.entry->bytes->text, put_inner, &inner);
 	}
-	mesh_json_writer_close(&d->w, "]", first);
-	if (first && d->w.rc == 0) {
+	mesh_json_writer_close(&d->w, "]", inner.first);
+	if (inner.first && d->w.rc == 0) {
 		d->w.out->end = d->w.out->start + before;
 		*outer = was_first;
 	}
@@ -341,9 +294,9 @@ static void put_section(struct dump *d, bool *outer, enum xds_type type)
 	if (version && (type == XDS_CLUSTER || type == XDS_LISTENER))
 		text_member(d, &first, "version_info", version->text);
 	if (type == XDS_ENDPOINT)
-		put_inner_all(d, &first, "static_endpoint_configs", XDS_CLUSTER, inner_endpoints);
+		put_inner_all(d, &first, "static_endpoint_configs", XDS_CLUSTER);
 	if (type == XDS_ROUTE)
-		put_inner_all(d, &first, "static_route_configs", XDS_LISTENER, inner_routes);
+		put_inner_all(d, &first, "static_route_configs", XDS_LISTENER);
 	put_group(d, &first, section->active, type, true, !section->waiting);
 	if (section->waiting)
 		put_group(d, &first, section->waiting, type, false, true);

@@ -152,7 +152,8 @@ void mesh_resource_state_free(struct resource_state *state)
 	memset(state, 0, sizeof(*state));
 }
 
-struct resource_entry *mesh_resource_state_get(const struct resource_state *state, enum xds_type type, struct mesh_slice name)
+struct resource_entry *mesh_resource_state_get(const struct resource_state *state, enum xds_type type,
+					       struct mesh_slice name)
 {
 	return (struct resource_entry *)mesh_table_get(state->entries[type], name);
 }
@@ -169,12 +170,14 @@ struct follow {
 	struct resource_state *state;
 };
 
-static const struct resource_want *want_of(const struct resource_state *state, enum xds_type type, struct mesh_slice name)
+static const struct resource_want *want_of(const struct resource_state *state, enum xds_type type,
+					   struct mesh_slice name)
 {
 	return (const struct resource_want *)mesh_table_get(state->wants[type], name);
 }
 
-static int want_change(const struct follow *follow, enum xds_type type, struct mesh_slice name, size_t count, bool answered)
+static int want_change(const struct follow *follow, enum xds_type type, struct mesh_slice name, size_t count,
+		       bool answered)
 {
 	struct resource_want *want = want_new(follow->mem, name, count, answered);
 	int rc;

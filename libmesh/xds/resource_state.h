@@ -91,6 +91,10 @@ bool mesh_resource_state_complete(const struct resource_state *state);
 typedef int mesh_resource_link_fn(void *user, enum xds_type type, struct mesh_slice name);
 int mesh_resource_links(enum xds_type type, const struct table_item *object, mesh_resource_link_fn *visit, void *user);
 
+/* A resource that lies inside another as it was sent: endpoints of a static cluster, routes of a listener. */
+typedef int mesh_resource_inner_fn(void *user, enum xds_type type, struct mesh_slice bytes);
+int mesh_resource_inner(enum xds_type type, struct mesh_slice bytes, mesh_resource_inner_fn *visit, void *user);
+
 struct resource_cache {
 	const struct mesh_mem *mem;
 	const struct log *log;

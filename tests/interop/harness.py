@@ -17,6 +17,7 @@ NETWORKING = "networking.istio.io/v1"
 ECHO_URL = "http://echo.default.svc.cluster.local:8080"
 POLICY_KINDS = (("VirtualService", NETWORKING), ("DestinationRule", NETWORKING),
                 ("PeerAuthentication", SECURITY), ("AuthorizationPolicy", SECURITY))
+SOTW = {"LIBMESH_XDS_MODE": "sotw"}
 JOIN_SECONDS = 20  # for a program to have its certificate and configuration, on a machine that is busy
 PUSH_SECONDS = 15  # for a change to have gone from the API server through istiod into every program
 
@@ -39,10 +40,12 @@ def pod_manifest(name, app, version="v1", account=None, port=8080, in_mesh=True,
             "spec": {"serviceAccountName": account or app, "containers": [container]}}
 
 
-def service_manifest(name, port=8080):
+def service_manifest(name, port=8080, app=None, protocol="http", **spec):
+    """A service for the pods of `app`, on their port 8080 or the one given; the port's name tells Istio the protocol."""
     return {"apiVersion": "v1", "kind": "Service",
             "metadata": {"name": name, "namespace": "default", "labels": {"app": name}},
-            "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": port, "targetPort": port}]}}
+            "spec": {"selector": {"app": app or name},
+                     "ports": [{"name": protocol, "port": port, "targetPort": 8080 if app else port}], **spec}}
 
 
 def policy(kind, api, name, spec):
@@ -87,6 +90,15 @@ def header_of(headers, name):
     return next((value for key, value in headers.items() if key.lower() == name), None)
 
 
+def values(tree, key):
+    """All values of that key, anywhere in decoded JSON."""
+    if isinstance(tree, list):
+        return [value for item in tree for value in values(item, key)]
+    if not isinstance(tree, dict):
+        return []
+    return [value for name, item in tree.items() for value in ([item] if name == key else values(item, key))]
+
+
 def _call_argv(url, options):
     return [program("call"), *options, "--json", url]
 
@@ -110,9 +122,9 @@ def call_that_cannot_join(pod, env=None):
     return done.stderr
 
 
-def curl(pod, path="/", target=None):
+def curl(pod, path="/", target=None, options=()):
     """A plaintext request from a process that knows no mesh; (curl's exit status, HTTP status, body)."""
-    argv = ["curl", "-sS", "--path-as-is", "--max-time", "5", "-w", "\n%{http_code}",
+    argv = ["curl", "-sS", "--path-as-is", "--max-time", "5", "-w", "\n%{http_code}", *options,
             f"http://{target.address}:8080{path}"]
     done = subprocess.run(pod.command(argv), env=pod.environment(), capture_output=True, text=True, check=False)
     body, _, status = done.stdout.rpartition("\n")
@@ -282,6 +294,13 @@ class MeshTest(unittest.TestCase):
     def call(self, *options, url=ECHO_URL, pod=None, env=None):
         """One call; its result."""
         return call(pod or self.client, url, *options, env=env)[0]
+
+    def dump(self, **options):
+        """The configuration that a client shows after its call, which it joined for."""
+        self.call("--config-dump", "/run/dump.json", **options)
+        text = (self.client.directory / "run/dump.json").read_text()
+        self.assertNotIn("PRIVATE KEY", text)
+        return json.loads(text)
 
     def eventually_status(self, status, what, **options):
         """Waits for an HTTP status; the result that had it."""

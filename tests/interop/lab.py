@@ -65,7 +65,7 @@ class Lab:
 
     def __exit__(self, kind, value, trace):
         if kind is not None and not issubclass(kind, (KeyboardInterrupt, SystemExit)):
-            self.print_logs()
+            self.print_logs(without=("etcd", "kube-apiserver"))  # they came up, or `up` has told
         self.down()
 
     @property

@@ -6,8 +6,8 @@ import pathlib
 import tempfile
 
 import ca
-from harness import JOIN_SECONDS, MeshTest, call, call_that_cannot_join, curl, echo_of, eventually
-from harness import pod_manifest, program, service_manifest
+from harness import JOIN_SECONDS, NETWORKING, SOTW, MeshTest, call, call_that_cannot_join, curl, echo_of, eventually
+from harness import pod_manifest, policy, program, service_manifest, values
 from pod import ISTIOD_HOST
 
 
@@ -33,7 +33,9 @@ class Join(MeshTest):
         result = self.call("-d", "x" * 5000)
         self.assertEqual((echo_of(result)["method"], echo_of(result)["body_bytes"]), ("POST", 5000))
 
-    def test_large_answer_comes_back(self):
+    def test_large_bodies(self):
+        self.client.write_file("body", "x" * 300000)
+        self.assertEqual(echo_of(self.call("-d", "@/run/body"))["body_bytes"], 300000)
         self.assertEqual(len(self.call(url="http://echo:8080/?bytes=300000")["body"]), 300000)
 
     def test_unknown_port_goes_nowhere(self):
@@ -42,13 +44,13 @@ class Join(MeshTest):
         self.assertNotEqual(result["http_status"], 200, result)
 
     def test_state_of_the_world(self):
-        self.check_mutual(self.call(env={"LIBMESH_XDS_MODE": "sotw"}))
+        self.check_mutual(self.call(env=SOTW))
 
     def test_state_of_the_world_serves(self):
         self.apply(service_manifest("sotw"), pod_manifest("sotw-1", "sotw"))
         pod = self.lab.pods["sotw-1"]
         self.addCleanup(self.lab.delete, [service_manifest("sotw"), pod_manifest("sotw-1", "sotw")])
-        pod.start([program("echo"), "--port", "8080", "--name", "sotw-1"], "sotw-1", env={"LIBMESH_XDS_MODE": "sotw"})
+        pod.start([program("echo"), "--port", "8080", "--name", "sotw-1"], "sotw-1", env=SOTW)
 
         def served():
             result = self.call(url="http://sotw:8080/")
@@ -72,6 +74,51 @@ class Join(MeshTest):
         for result in results:
             self.check_mutual(result)
         self.assertEqual(self.lab.control.metric("citadel_server_success_cert_issuance_count"), before + 1)
+
+
+def services():
+    """Of everything that istiod makes other listeners and clusters for."""
+    entry = {"location": "MESH_EXTERNAL", "ports": [{"number": 80, "name": "http", "protocol": "HTTP"},
+                                                     {"number": 443, "name": "tls", "protocol": "TLS"}]}
+    return [
+        service_manifest("tcp", 9000, "echo", "tcp"), service_manifest("tls", 9443, "echo", "tls"),
+        service_manifest("grpc", 9003, "echo", "grpc"), service_manifest("sniffed", 9002, "echo", "main"),
+        service_manifest("mongo", 27017, "echo", "mongo"),
+        service_manifest("headless", 9001, "echo", "tcp", clusterIP="None"),
+        policy("ServiceEntry", NETWORKING, "dns", {"hosts": ["api.example.com"], "resolution": "DNS", **entry}),
+        policy("ServiceEntry", NETWORKING, "wild", {"hosts": ["*.wild.example.com"], "resolution": "NONE", **entry}),
+        policy("ServiceEntry", NETWORKING, "static", {
+            "hosts": ["fixed.example.com"], "resolution": "STATIC", "endpoints": [{"address": "192.0.2.1"}], **entry}),
+    ]
+
+
+class Configuration(MeshTest):
+    changes_policies = False
+
+    def check_dump(self, dump):
+        self.assertEqual(values(dump, "error_state"), [])
+        self.assertEqual(set(values(dump, "client_status")), {"ACKED"})
+        shown = set(values(dump, "name")) | set(values(dump, "cluster_name"))
+        for name in ("outbound|8080||echo.default.svc.cluster.local", "virtualInbound", "virtualOutbound", "8080",
+                     "default", "ROOTCA"):
+            self.assertIn(name, shown)
+        self.assertEqual(set(values(dump, "lb_endpoints")[0][0]["endpoint"]["address"]), {"socket_address"})
+
+    def test_nothing_is_rejected(self):
+        """All that a default istiod sends is taken: by the servers since their start, by clients as their dump shows."""
+        self.assertEqual(self.rejects(), 0)
+        for env in ({}, SOTW):
+            with self.subTest(env=env):
+                self.check_dump(self.dump(env=env))
+        self.assertEqual(self.rejects(), 0)
+
+    def test_services_of_every_kind(self):
+        self.addCleanup(self.lab.delete, services())
+        self.apply(*services())
+        wanted = {"0.0.0.0_9003", "outbound|80||*.wild.example.com", "outbound|27017||mongo.default.svc.cluster.local"}
+        dump = eventually(lambda: next((dump for dump in [self.dump()] if wanted <= set(values(dump, "name"))), None),
+                          "a client that has just joined knows the new services")
+        self.check_dump(dump)
 
 
 class NotJoining(MeshTest):

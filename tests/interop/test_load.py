@@ -4,7 +4,7 @@
 import re
 import signal
 
-from harness import JOIN_SECONDS, NETWORKING, Load, MeshTest, authorization, curl, echo_of, eventually, header_of, last
+from harness import JOIN_SECONDS, NETWORKING, SOTW, Load, MeshTest, authorization, curl, echo_of, eventually, header_of, last
 from harness import names, pod_manifest, policy, program, service_manifest, split, subsets
 
 RECONNECT_SECONDS = 45  # the backoff may have grown while istiod was away
@@ -61,33 +61,34 @@ class Endpoints(MeshTest):
 
 class ControlPlaneAway(MeshTest):
 
-    def check_new_configuration(self, load):
-        """That both sides have found istiod again: the client takes a route, the server takes a policy."""
+    def check_new_configuration(self, *loads):
+        """That all have found istiod again: the clients take a route, the servers take a policy."""
         self.apply(subsets())
         self.apply(split(0, 100), authorization("marker", {"action": "DENY", "rules": [
             {"to": [{"operation": {"paths": ["/marker"]}}]}]}))
-        load.wait(lambda seen: last(seen, 30, lambda one: names([one]) == {"echo-v2"}), "the client has the new route",
-                  RECONNECT_SECONDS)
+        for load in loads:
+            load.wait(lambda seen: last(seen, 30, lambda one: names([one]) == {"echo-v2"}),
+                      f"{load.pod.name} has the new route", RECONNECT_SECONDS)
         for name in ("echo-v1", "echo-v2"):
             eventually(lambda pod=self.lab.pods[name]: curl(self.outside, "/marker", pod)[1] == 403,
                        name + " has the new policy", RECONNECT_SECONDS)
 
     def test_killed_and_restarted(self):
         self.addCleanup(self.have_istiod)
-        with Load(self.client) as load:
+        with Load(self.client) as load, Load(self.stranger, env=SOTW) as other:
             self.lab.stop_istiod(signal.SIGKILL)
             load.run_for(4)
             self.lab.start_istiod()
             load.run_for(1)
-            self.check_new_configuration(load)
+            self.check_new_configuration(load, other)
 
     def test_streams_closed_for_their_age(self):
         """istiod closes every stream when it is old (30 min by Helm's values); here that is seconds."""
         self.addCleanup(self.restart)
-        with Load(self.client) as load:
+        with Load(self.client) as load, Load(self.stranger, env=SOTW) as other:
             self.restart(["--keepaliveMaxServerConnectionAge=3s"])
             load.run_for(9)
-            self.check_new_configuration(load)
+            self.check_new_configuration(load, other)
 
     def have_istiod(self):
         """The cases after one that failed half way need it too."""

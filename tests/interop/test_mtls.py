@@ -3,7 +3,7 @@
 
 import json
 
-from harness import MeshTest, curl, echo_of, eventually, peer_authentication
+from harness import Load, MeshTest, curl, echo_of, eventually, peer_authentication
 
 
 class MutualTls(MeshTest):
@@ -21,6 +21,15 @@ class MutualTls(MeshTest):
         code, status, body = self.plaintext()
         self.assertNotEqual(code, 0)
         self.assertEqual((status, body), (0, ""), "refused means: not one byte of an answer")
+
+    def test_strict_under_load(self):
+        with Load(self.client) as load:
+            self.apply(peer_authentication("STRICT"))
+            self.eventually_refused()
+            load.run_for(1)
+            self.apply(peer_authentication("PERMISSIVE"))
+            eventually(lambda: self.plaintext()[1] == 200, "plaintext from outside the mesh is accepted again")
+            load.run_for(1)
 
     def test_permissive(self):
         self.apply(peer_authentication("STRICT"))

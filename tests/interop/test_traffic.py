@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does the client route, retry and give up as VirtualService and DestinationRule say?"""
 
-from harness import ECHO_URL, NETWORKING, Load, MeshTest, echo_of, eventually, last, names, policy, split, subsets
+from harness import ECHO_URL, NETWORKING, Load, MeshTest, call, echo_of, eventually, good, last, names, policy, split
+from harness import subsets, values
 
 
 def virtual_service(*http):
@@ -65,6 +66,14 @@ class Routing(MeshTest):
         result = eventually(four_attempts, "one try and three retries")
         self.assertEqual(result["http_status"], 500, result)
         self.assertEqual(self.call(url=ECHO_URL + "/?status=404")["attempts"], 1)
+
+    def test_connection_limit(self):
+        """A caller with one connection allowed, and two endpoints that each need one, goes on as through Envoy."""
+        self.apply(subsets(connectionPool={"tcp": {"maxConnections": 1}}))
+        eventually(lambda: 1 in values(self.dump(), "max_connections"), "the limit has arrived")
+        results = call(self.client, ECHO_URL, "-n", "20")
+        self.assertEqual([result for result in results if not good(result)], [])
+        self.assertEqual(names(results), {"echo-v1", "echo-v2"})
 
     def flagged(self, flag, url=ECHO_URL):
         """A call's result if it has that response flag."""

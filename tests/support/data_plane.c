@@ -5,6 +5,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static struct string_match server_name = {STRING_MATCH_EXACT, false, {"spiffe://cluster.local/ns/default/sa/bob", 40}, NULL};
+static struct string_match trust_domain = {STRING_MATCH_PREFIX, false, {"spiffe://cluster.local/", 23}, NULL};
+
+const struct tls_config data_plane_istio_client = {
+	.min = TLS_VERSION_1_2,
+	.alpn = {"\x05istio", 6},
+	.sni = {"outbound_.9080_._.reviews", 25},
+	.certificate_name = {"default", 7},
+	.roots_name = {"ROOTCA", 6},
+	.sans = &server_name,
+	.san_count = 1,
+};
+
+const struct tls_config data_plane_istio_server = {
+	.min = TLS_VERSION_1_2,
+	.alpn = {"\x02h2\x08http/1.1", 12},
+	.certificate_name = {"default", 7},
+	.roots_name = {"ROOTCA", 6},
+	.sans = &trust_domain,
+	.san_count = 1,
+	.require_client_certificate = true,
+};
+
 static void *object(struct data_plane *plane, size_t bytes, const char *name)
 {
 	void *made = mesh_config_object_new(&plane->mesh->mem, bytes, mesh_slice_of(name));
@@ -61,6 +84,10 @@ static struct cluster_config *make_cluster(struct data_plane *plane)
 	cluster->connect_timeout_ns = 1000000000;
 	cluster->idle_timeout_ns = -1;
 	cluster->breaker = plane->breaker;
+	cluster->alpn_override = true;
+	cluster->fallback.tls = (struct tls_config *)plane->client_tls;
+	if (plane->edit_cluster)
+		plane->edit_cluster(plane, cluster);
 	return cluster;
 }
 
@@ -85,6 +112,8 @@ static struct route_config *make_routes(struct data_plane *plane, const char *na
 	route->cluster_hash = mesh_slice_hash(route->cluster);
 	route->timeout_ns = plane->timeout_ns;
 	route->retry = outbound ? plane->retry : NULL;
+	if (plane->edit_routes)
+		plane->edit_routes(plane, routes, !outbound);
 	if (domain[0] == '*') {
 		routes->any = host;
 		return routes;
@@ -97,33 +126,68 @@ static struct route_config *make_routes(struct data_plane *plane, const char *na
 	return routes;
 }
 
-static struct listener_config *make_listener(struct data_plane *plane, const char *name, uint16_t port, bool inbound)
+static void make_chain(struct data_plane *plane, struct chain *chain, struct arena *arena, bool inbound)
 {
-	struct listener_config *listener = object(plane, sizeof(*listener), name);
-	struct arena *arena = &listener->object.arena;
-	struct chain *chain = mesh_arena_array(arena, 1, sizeof(*chain));
-
-	listener->address = mesh_slice_of("0.0.0.0");
-	listener->port = port;
-	listener->inbound = inbound;
-	listener->outbound = !inbound;
-	listener->use_original_dst = inbound;
-	listener->chains = chain;
-	listener->chain_count = 1;
 	chain->kind = CHAIN_HTTP;
 	chain->http = mesh_arena_array(arena, 1, sizeof(*chain->http));
 	chain->http->route_name = mesh_slice_of(inbound ? "inbound" : "9080");
 	chain->http->generate_request_id = true;
 	chain->http->server_name = mesh_slice_of("istio-envoy");
 	chain->http->idle_timeout_ns = chain->http->stream_idle_timeout_ns = -1;
+	if (plane->edit_chain)
+		plane->edit_chain(plane, chain, arena, inbound);
+}
+
+static struct listener_config *make_listener(struct data_plane *plane, const char *name, uint16_t port, bool inbound)
+{
+	struct listener_config *listener = object(plane, sizeof(*listener), name);
+	struct arena *arena = &listener->object.arena;
+	bool permissive = inbound && plane->inbound == DATA_PLANE_PERMISSIVE;
+	bool secure = inbound && plane->inbound != DATA_PLANE_DISABLE;
+
+	listener->address = mesh_slice_of("0.0.0.0");
+	listener->port = port;
+	listener->inbound = inbound;
+	listener->outbound = !inbound;
+	listener->use_original_dst = inbound;
+	listener->chains = mesh_arena_array(arena, 2, sizeof(*listener->chains));
+	listener->chain_count = permissive ? 2 : 1;
+	if (secure) {
+		listener->chains[0].match.transport = mesh_slice_of("tls");
+		listener->chains[0].tls =
+			(struct tls_config *)(plane->server_tls ? plane->server_tls : &data_plane_istio_server);
+	}
+	if (permissive)
+		listener->chains[1].match.transport = mesh_slice_of("raw_buffer");
+	for (size_t i = 0; i < listener->chain_count; i++)
+		make_chain(plane, &listener->chains[i], arena, inbound);
 	return listener;
+}
+
+static struct secret *placeholder(struct data_plane *plane, const char *name)
+{
+	struct secret *secret;
+
+	if (mesh_secret_new(&plane->mesh->mem, mesh_slice_of(name), MESH_SLICE("x"), MESH_SLICE("x"),
+			    (struct mesh_slice){NULL, 0}, &secret))
+		abort();
+	return secret;
+}
+
+static void put_secrets(struct data_plane *plane, struct table **secrets)
+{
+	struct secret *certificate =
+		plane->certificate ? mesh_secret_retain(plane->certificate) : placeholder(plane, "default");
+
+	put(plane, secrets, certificate);
+	if (plane->roots)
+		put(plane, secrets, mesh_secret_retain(plane->roots));
 }
 
 void data_plane_publish(struct data_plane *plane)
 {
 	struct table *listeners = NULL, *routes = NULL, *clusters = NULL, *endpoints = NULL, *secrets = NULL;
 	struct snapshot *snapshot;
-	struct secret *secret;
 
 	put(plane, &listeners, make_listener(plane, "0.0.0.0_9080", 9080, false));
 	put(plane, &listeners, make_listener(plane, "virtualInbound", 15006, true));
@@ -131,10 +195,7 @@ void data_plane_publish(struct data_plane *plane)
 	put(plane, &routes, make_routes(plane, "inbound", "*", false));
 	put(plane, &clusters, make_cluster(plane));
 	put(plane, &endpoints, make_endpoints(plane));
-	if (mesh_secret_new(&plane->mesh->mem, MESH_SLICE("default"), MESH_SLICE("x"), MESH_SLICE("x"),
-			    (struct mesh_slice){NULL, 0}, &secret))
-		abort();
-	put(plane, &secrets, secret);
+	put_secrets(plane, &secrets);
 	if (mesh_snapshot_new(&plane->mesh->mem, ++plane->version, listeners, routes, clusters, endpoints, secrets, true, &snapshot))
 		abort();
 	mesh_table_release(listeners);

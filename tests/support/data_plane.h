@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A mesh without a control plane: tests publish hand-made snapshots. Plaintext, one service on loopback. */
+/* A mesh without a control plane: tests publish hand-made snapshots of one service on loopback. */
 #ifndef MESH_TESTS_SUPPORT_DATA_PLANE_H
 #define MESH_TESTS_SUPPORT_DATA_PLANE_H
 
 #include "call/mesh.h"
+
+enum data_plane_inbound {
+	DATA_PLANE_DISABLE,    /* plaintext alone */
+	DATA_PLANE_STRICT,     /* mutual TLS alone */
+	DATA_PLANE_PERMISSIVE, /* either, told apart by the first bytes */
+};
 
 struct data_plane {
 	struct mesh *mesh;
@@ -13,11 +19,24 @@ struct data_plane {
 	struct retry_config *retry; /* of its only route; NULL: none */
 	int64_t timeout_ns;
 	struct circuit_breaker breaker;
+	/* TLS: certificate and roots of both sides, borrowed; without them the secrets are there but cannot be used */
+	enum data_plane_inbound inbound;
+	struct secret *certificate, *roots;
+	const struct tls_config *server_tls; /* of the inbound TLS chain; NULL: as Istio sets it up */
+	const struct tls_config *client_tls; /* of the cluster; NULL: plaintext */
+	/* last word on what is published; any may be NULL */
+	void (*edit_chain)(struct data_plane *plane, struct chain *chain, struct arena *arena, bool inbound);
+	void (*edit_routes)(struct data_plane *plane, struct route_config *routes, bool inbound);
+	void (*edit_cluster)(struct data_plane *plane, struct cluster_config *cluster);
+	void *user; /* for the above */
 };
+
+/* Mutual TLS as Istio sets it up in a cluster: the server's exact identity, ALPN "istio", our certificate shown. */
+extern const struct tls_config data_plane_istio_client, data_plane_istio_server;
 
 /* Opens a mesh with `workers` library workers and everything unlimited. */
 int data_plane_open(struct data_plane *plane, unsigned workers, const struct mesh_mem *mem);
-/* Publishes: port 9080 routes "reviews" to the endpoints, any inbound port takes plaintext HTTP. */
+/* Publishes: port 9080 routes "reviews" to the endpoints, any inbound port takes HTTP as `inbound` says. */
 void data_plane_publish(struct data_plane *plane);
 void data_plane_close(struct data_plane *plane);
 

@@ -90,13 +90,11 @@ void test_ca_free(struct test_ca *ca)
 	free(ca->root_pem);
 }
 
-void test_ca_issue(const struct test_ca *ca, const struct test_leaf *leaf, char **chain_pem, char **key_pem)
+static char *issue(const struct test_ca *ca, const struct test_leaf *leaf, EVP_PKEY *key)
 {
-	EVP_PKEY *key = make_key(leaf->rsa);
 	bool dated = leaf->not_before_s || leaf->not_after_s;
 	X509 *certificate = begin(key, dated ? leaf->not_before_s : -60, dated ? leaf->not_after_s : 3600);
-	BIO *bio = BIO_new(BIO_s_mem());
-	char value[512];
+	char value[512], *pem;
 
 	X509_set_issuer_name(certificate, X509_get_subject_name(ca->root));
 	if (leaf->uri && leaf->dns)
@@ -109,11 +107,31 @@ void test_ca_issue(const struct test_ca *ca, const struct test_leaf *leaf, char 
 	add_extension(certificate, ca->root, NID_key_usage, "critical,digitalSignature,keyEncipherment");
 	add_extension(certificate, ca->root, NID_ext_key_usage, "serverAuth,clientAuth");
 	MUST(X509_sign(certificate, ca->key, EVP_sha256()));
-	*chain_pem = certificate_pem(certificate);
+	pem = certificate_pem(certificate);
+	X509_free(certificate);
+	return pem;
+}
+
+void test_ca_issue(const struct test_ca *ca, const struct test_leaf *leaf, char **chain_pem, char **key_pem)
+{
+	EVP_PKEY *key = make_key(leaf->rsa);
+	BIO *bio = BIO_new(BIO_s_mem());
+
+	*chain_pem = issue(ca, leaf, key);
 	MUST(bio && PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL));
 	*key_pem = text_of(bio);
-	X509_free(certificate);
 	EVP_PKEY_free(key);
+}
+
+void test_ca_sign(const struct test_ca *ca, const struct test_leaf *leaf, const char *csr_pem, char **chain_pem)
+{
+	BIO *bio = BIO_new_mem_buf(csr_pem, -1);
+	X509_REQ *request = bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL) : NULL;
+
+	MUST(request && X509_REQ_verify(request, X509_REQ_get0_pubkey(request)) == 1);
+	*chain_pem = issue(ca, leaf, X509_REQ_get0_pubkey(request));
+	X509_REQ_free(request);
+	BIO_free(bio);
 }
 
 struct secret *test_ca_secret(const struct test_ca *ca, const struct test_leaf *leaf)

@@ -24,6 +24,8 @@ struct test_leaf {
 void test_ca_make(struct test_ca *ca);
 void test_ca_free(struct test_ca *ca);
 void test_ca_issue(const struct test_ca *ca, const struct test_leaf *leaf, char **chain_pem, char **key_pem);
+/* Answers a request in PEM: a certificate for its key, with what `leaf` says (rsa aside). */
+void test_ca_sign(const struct test_ca *ca, const struct test_leaf *leaf, const char *csr_pem, char **chain_pem);
 /* A secret "default" with such a certificate, and "ROOTCA" trusting the authority. */
 struct secret *test_ca_secret(const struct test_ca *ca, const struct test_leaf *leaf);
 struct secret *test_ca_roots(const struct test_ca *ca);

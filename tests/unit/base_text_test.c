@@ -268,12 +268,32 @@ static void digits(void **state)
 	}
 }
 
+static void plain(void **state)
+{
+	static const char *const lines[][2] = {
+		{"", ""},
+		{"a b", "a b"},
+		{"a\nb\x7f\t", "a?b??"},
+		{"\xe2\x82\xac \xf0\x9f\x98\x80", "\xe2\x82\xac \xf0\x9f\x98\x80"},
+		{"\xff\xc0\x80", "???"},
+		{"x\xe2\x82", "x??"},		/* cut */
+		{"\xed\xa0\x80\xe0\x80\x80", "??????"}, /* a surrogate, a longer form than needed */
+	};
+	char line[32];
+
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		snprintf(line, sizeof(line), "%s", lines[i][0]);
+		mesh_text_make_plain(line);
+		assert_string_equal(line, lines[i][1]);
+	}
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(base64), TEST(base64_round_trip), TEST(limits), TEST(json), TEST(percent),
-		TEST(uuid),   TEST(durations),	       TEST(digits),
+		TEST(uuid),   TEST(durations),	       TEST(digits), TEST(plain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

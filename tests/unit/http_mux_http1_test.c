@@ -120,7 +120,8 @@ static void closed(struct mux *mux, int error, const char *why)
 
 static const struct mux_owner owner = {accept_one, dirty, dirty, idle, closed};
 
-static void open_fixture(struct fixture *f, bool server)
+/* `head`: what the owner has read already. */
+static void open_fixture_with(struct fixture *f, bool server, struct mesh_slice head)
 {
 	int fds[2];
 
@@ -130,8 +131,13 @@ static void open_fixture(struct fixture *f, bool server)
 	assert_int_equal(mesh_transport_plain_new(&mesh_mem_default, fds[0], &f->transport), 0);
 	f->transport->ready = true;
 	assert_int_equal(mesh_mux_http1_new(&mesh_mem_default, f->transport, server, &owner, &mesh_mux_limits_default,
-					    (struct mesh_slice){NULL, 0}, &f->mux), 0);
+					    head, &f->mux), 0);
 	f->mux->user = f;
+}
+
+static void open_fixture(struct fixture *f, bool server)
+{
+	open_fixture_with(f, server, (struct mesh_slice){NULL, 0});
 }
 
 static void close_fixture(struct fixture *f)
@@ -422,6 +428,33 @@ static void test_server_streams_with_backpressure(void **state)
 	close_fixture(&f);
 }
 
+/* The body goes behind a head that is not written yet. */
+static void test_server_sends_a_large_body_at_once(void **state)
+{
+	static char body[300000];
+	struct http_head head = {.status = 200, .content_length = sizeof(body)};
+	struct fixture f;
+
+	open_fixture(&f, true);
+	receive(&f, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+	assert_int_equal(mesh_exchange_send_head(&f.seen[0].exchange, &head, false), 0);
+	assert_int_equal(mesh_exchange_send_data(&f.seen[0].exchange, mesh_slice_make(body, sizeof(body)), true), 0);
+	close_fixture(&f);
+}
+
+/* A whole request that was read while sniffing: nothing more will come to wake us. */
+static void test_server_takes_what_was_sniffed(void **state)
+{
+	struct fixture f;
+
+	open_fixture_with(&f, true, MESH_SLICE("GET /sniffed HTTP/1.1\r\nHost: a\r\n\r\n"));
+	assert_int_equal(f.count, 0);
+	mesh_mux_ready(f.mux, LOOP_READ);
+	assert_int_equal(f.count, 1);
+	assert_non_null(strstr(f.seen[0].log, "/sniffed"));
+	close_fixture(&f);
+}
+
 static void test_pause_holds_data_back(void **state)
 {
 	struct fixture f;
@@ -490,6 +523,8 @@ int main(void)
 		cmocka_unit_test(test_server_half_close_is_answered),
 		cmocka_unit_test(test_server_drain),
 		cmocka_unit_test(test_server_streams_with_backpressure),
+		cmocka_unit_test(test_server_sends_a_large_body_at_once),
+		cmocka_unit_test(test_server_takes_what_was_sniffed),
 		cmocka_unit_test(test_pause_holds_data_back),
 		cmocka_unit_test(test_promised_length_is_kept),
 		cmocka_unit_test(test_headers_cannot_end_lines),
