@@ -155,13 +155,15 @@ class EmbeddedMesh:
         path.write_bytes(done.stdout)
         return path
 
-    def change_route(self, old, new):
-        """Edits the routes in force, as an editor does that writes beside and renames."""
+    def change_route(self, *changes):
+        """Replaces words of the routes in force, as an editor does that writes beside and renames."""
         text = self.route_file.read_text()
-        if old not in text:
-            raise MeshError(f"{self.route_file} has no \"{old}\"")
+        for old, new in changes:
+            if old not in text:
+                raise MeshError(f"{self.route_file} has no \"{old}\"")
+            text = text.replace(old, new)
         fresh = self.route_file.with_name(".routes.yaml.new")
-        fresh.write_text(text.replace(old, new))
+        fresh.write_text(text)
         fresh.replace(self.route_file)
 
     # ---- workloads

@@ -3,14 +3,19 @@
 #include <mesh/mesh.h>
 #include <stdio.h>
 
+static void data(struct mesh_call *call, struct mesh_slice piece, void *user)
+{
+	fwrite(piece.data, 1, piece.len, user);
+}
+
 static void done(struct mesh_call *call, void *user)
 {
-	printf("%s: %s\n", (const char *)user, mesh_error_name(mesh_call_result(call)->status));
+	fprintf(user, "\n%d %s\n", mesh_call_http_status(call), mesh_error_name(mesh_call_result(call)->status));
 }
 
 int main(void)
 {
-	const struct mesh_call_events events = {.size = sizeof(events), .done = done};
+	const struct mesh_call_events events = {.size = sizeof(events), .data = data, .done = done};
 	struct mesh_request request = {.size = sizeof(request), .authority = mesh_slice_of("reviews:9080")};
 	struct mesh_call *call;
 	struct mesh *mesh;
@@ -22,9 +27,9 @@ int main(void)
 	if (!rc)
 		rc = mesh_worker_library(mesh, &request.worker);
 	if (!rc)
-		rc = mesh_call_start(mesh, &request, &events, "reviews", &call);
+		rc = mesh_call_start(mesh, &request, &events, stdout, &call);
 	if (!rc) {
-		mesh_call_wait(call, -1); /* or do something else meanwhile */
+		rc = mesh_call_wait(call, -1); /* or do something else meanwhile */
 		mesh_call_release(call);
 	}
 	mesh_close(mesh);

@@ -2,10 +2,12 @@
 /* A worker in the application's own event loop: add its descriptor, run it when it is readable. */
 #include <mesh/mesh.h>
 #include <poll.h>
+#include <stdio.h>
 
 static void done(struct mesh_call *call, void *user)
 {
 	*(int *)user = 1;
+	printf("%d %s\n", mesh_call_http_status(call), mesh_error_name(mesh_call_result(call)->status));
 }
 
 int main(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A server: the mesh decides who may call, the handler answers. */
 #include <mesh/mesh.h>
-#include <unistd.h>
+#include <signal.h>
 
 static void hello(struct mesh_call *call, void *user)
 {
@@ -13,18 +13,20 @@ static void hello(struct mesh_call *call, void *user)
 int main(void)
 {
 	struct mesh_listen_options options = {.size = sizeof(options), .port = 9080, .handler = hello, .request_bytes_max = 65536};
-	struct mesh_listener *listener;
-	struct mesh *mesh;
-	int rc = mesh_open(NULL, &mesh);
+	struct mesh_listener *listener = NULL;
+	struct mesh *mesh = NULL;
+	sigset_t ends;
+	int rc, number;
 
-	if (rc)
-		return 1;
-	rc = mesh_listen(mesh, &options, &listener);
-	if (!rc) {
-		pause(); /* until a signal */
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigprocmask(SIG_BLOCK, &ends, NULL); /* before there are threads, for sigwait */
+	rc = mesh_open(NULL, &mesh);
+	if (!rc)
+		rc = mesh_listen(mesh, &options, &listener);
+	if (!rc && !sigwait(&ends, &number))
 		mesh_drain(mesh, 5000);
-		mesh_listener_close(listener);
-	}
+	mesh_listener_close(listener);
 	mesh_close(mesh);
 	return rc ? 1 : 0;
 }

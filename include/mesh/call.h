@@ -200,7 +200,8 @@ MESH_EXPORT int mesh_call_on(struct mesh_call *call, const struct mesh_call_even
 MESH_EXPORT struct mesh_call *mesh_call_retain(struct mesh_call *call);
 
 /*
- * Gives a reference back; a call still running is cancelled with its last one. NULL is allowed.
+ * Gives a reference back. With the last one a client's call still running is cancelled; a server's that was not answered is
+ * answered 500, unless mesh_call_on registered events that may do it. NULL is allowed.
  * Thread: any. Owns: the caller's reference is gone. Errors: none. Since: 0.1
  */
 MESH_EXPORT void mesh_call_release(struct mesh_call *call);

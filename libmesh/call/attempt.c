@@ -97,7 +97,7 @@ static int attempt_count_header(struct mesh_call *call)
 	char digits[20];
 	size_t len;
 
-	if (!call->client.host->include_attempt_count)
+	if (!call->client.chosen.host->include_attempt_count)
 		return 0;
 	len = mesh_text_u64(digits, call->result.attempts);
 	struct mesh_slice value = mesh_arena_slice(&call->arena, mesh_slice_make(digits, len), NULL);
@@ -166,6 +166,7 @@ static void on_head(struct exchange *exchange, struct http_head *head, bool end)
 {
 	struct mesh_call *call = call_of(exchange);
 	struct attempt *attempt = &call->client.attempt;
+	int rc;
 
 	call->response = *head;
 	if (!call->client.committed && mesh_client_retry_status(call)) {
@@ -180,6 +181,12 @@ static void on_head(struct exchange *exchange, struct http_head *head, bool end)
 	}
 	call->client.committed = true;
 	mesh_timer_stop(call->worker->env.loop, &attempt->timer);
+	rc = mesh_rewrite_response(&call->client.chosen, &call->arena, &call->response.headers);
+	if (rc) {
+		mesh_attempt_abandon(call, rc);
+		mesh_call_finish(call, rc, NULL);
+		return;
+	}
 	call->received_head = true;
 	if (call->events.head)
 		call->events.head(call, call->user);
@@ -318,6 +325,7 @@ void mesh_attempt_start(struct mesh_call *call)
 	memset(attempt, 0, sizeof(*attempt));
 	attempt->waiter.ready = waiter_ready;
 	attempt->waiter.failed = waiter_failed;
+	attempt->waiter.careful = !mesh_client_repeatable(call);
 	attempt->timer.due = per_try_timeout;
 	call->result.attempts++;
 	rc = attempt_pick(call, &why);

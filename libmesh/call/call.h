@@ -13,6 +13,7 @@
 #include "cluster/pool.h"
 #include "http/mux.h"
 #include "policy/retry.h"
+#include "policy/rewrite.h"
 
 struct inbound;
 
@@ -36,8 +37,7 @@ struct attempt {
 struct client_call {
 	struct snapshot *snapshot; /* it began with */
 	const struct http_config *http;
-	const struct virtual_host *host;
-	const struct route *route;
+	struct rewrite chosen; /* the route and all around it that changes something */
 	const struct retry_config *retry;
 	struct route_request match;
 	struct cluster *cluster;
@@ -126,6 +126,8 @@ int mesh_client_find_listener(struct mesh_call *call); /* outbound.c: sets clien
 void mesh_client_begin(struct mesh_call *call); /* on its worker */
 void mesh_client_stop(struct mesh_call *call);  /* timers, attempt, snapshot: before finish */
 void mesh_client_attempt_over(struct mesh_call *call, struct retry_outcome *outcome, const char *why);
+/* A try that a stale connection swallows can be repeated at once. */
+bool mesh_client_repeatable(const struct mesh_call *call);
 bool mesh_client_retry_status(struct mesh_call *call); /* may the response just received be retried? */
 int mesh_client_send(struct mesh_call *call, struct mesh_slice data, bool end);
 int mesh_client_send_trailers(struct mesh_call *call, const struct mesh_header *trailers, size_t count);

@@ -47,31 +47,31 @@ static int find_route(struct mesh_call *call)
 	client->match.path = call->request.path;
 	client->match.headers = &call->request.headers;
 	client->match.random = mesh_rand_next(&call->worker->env.rand);
-	client->host = mesh_route_find_host(routes, call->request.authority, &call->arena);
-	if (!client->host)
+	client->chosen.config = routes;
+	client->chosen.host = mesh_route_find_host(routes, call->request.authority, &call->arena);
+	if (!client->chosen.host)
 		return mesh_why(&call->why, MESH_ERROR_NO_ROUTE, "no virtual host for %.*s in route configuration %.*s",
 				(int)call->request.authority.len, call->request.authority.data,
 				(int)routes->object.item.name.len, routes->object.item.name.data);
-	client->route = mesh_route_find(client->host, &client->match, &call->arena);
-	if (!client->route)
+	client->chosen.route = mesh_route_find(client->chosen.host, &client->match, &call->arena);
+	if (!client->chosen.route)
 		return mesh_why(&call->why, MESH_ERROR_NO_ROUTE, "no route of virtual host %.*s matches",
-				(int)client->host->name.len, client->host->name.data);
-	call->result.route = client->route->name;
+				(int)client->chosen.host->name.len, client->chosen.host->name.data);
+	call->result.route = client->chosen.route->name;
 	return 0;
 }
 
 static int find_cluster(struct mesh_call *call, struct mesh_slice alpn)
 {
 	struct client_call *client = &call->client;
-	const struct weighted_cluster *weighted;
 	uint32_t hash = 0;
-	struct mesh_slice name = mesh_route_cluster(client->route, &client->match, &hash, &weighted);
-	const struct retry_config *base = client->route->retry ? client->route->retry : client->host->retry;
+	struct mesh_slice name = mesh_route_cluster(client->chosen.route, &client->match, &hash, &client->chosen.weighted);
+	const struct retry_config *base = client->chosen.route->retry ? client->chosen.route->retry : client->chosen.host->retry;
 	int rc;
 
 	if (!name.len)
 		return mesh_why(&call->why, MESH_ERROR_NO_CLUSTER, "route %.*s: no cluster for this request",
-				(int)client->route->name.len, client->route->name.data);
+				(int)client->chosen.route->name.len, client->chosen.route->name.data);
 	call->result.cluster = name;
 	rc = mesh_cluster_get(&call->worker->env, name, hash, &client->cluster);
 	if (rc)
@@ -82,6 +82,11 @@ static int find_cluster(struct mesh_call *call, struct mesh_slice alpn)
 				(int)name.len, name.data);
 	if (alpn.len)
 		mesh_cluster_offer(client->cluster, alpn);
+	rc = mesh_rewrite_request(&client->chosen, &call->arena, &call->request.authority, &call->request.path,
+				  &call->request.headers);
+	if (rc)
+		return mesh_why(&call->why, rc, "route %.*s: the request as rewritten cannot be sent",
+				(int)client->chosen.route->name.len, client->chosen.route->name.data);
 	rc = mesh_retry_policy(base, &client->match, true, &call->arena, &client->retry);
 	if (rc)
 		return rc;
@@ -103,7 +108,7 @@ static void timed_out(struct loop_timer *timer)
 static void start_timeout(struct mesh_call *call)
 {
 	struct client_call *client = &call->client;
-	int64_t route_ns = client->route->timeout_ns < 0 ? route_timeout_default_ns : client->route->timeout_ns;
+	int64_t route_ns = client->chosen.route->timeout_ns < 0 ? route_timeout_default_ns : client->chosen.route->timeout_ns;
 	int64_t own_ns = (int64_t)client->timeout_ms * 1000000;
 	int64_t ns = own_ns && (!route_ns || own_ns < route_ns) ? own_ns : route_ns;
 
@@ -124,6 +129,9 @@ static int add_headers(struct mesh_call *call)
 	char uuid[MESH_UUID_BYTES];
 	int rc = 0;
 
+	/* whom the application was called by is not for it to say to others */
+	if (call->client.http->forward_cert != FORWARD_CERT_ALWAYS_FORWARD_ONLY)
+		mesh_headers_remove(headers, MESH_SLICE("x-forwarded-client-cert"));
 	if (!mesh_headers_get(headers, MESH_SLICE("x-forwarded-proto")).data)
 		rc = add_header(call, MESH_SLICE("x-forwarded-proto"), MESH_SLICE("http"));
 	if (!rc && call->client.http->generate_request_id && !mesh_headers_get(headers, MESH_SLICE("x-request-id")).data) {
@@ -138,7 +146,7 @@ static int add_headers(struct mesh_call *call)
 static void deliver_local(struct loop_task *task)
 {
 	struct mesh_call *call = MESH_CONTAINER(task, struct mesh_call, client.local);
-	const struct route *route = call->client.route;
+	const struct route *route = call->client.chosen.route;
 
 	call->received_head = true;
 	if (call->events.head)
@@ -161,12 +169,13 @@ static void answer_local(struct mesh_call *call, int status)
 
 static int answer_redirect(struct mesh_call *call)
 {
-	const struct route *route = call->client.route;
+	const struct route *route = call->client.chosen.route;
 	struct mesh_slice scheme = route->redirect_scheme.len ? route->redirect_scheme : MESH_SLICE("http");
 	struct mesh_slice host = route->redirect_host.len ? route->redirect_host : call->request.authority;
 	struct mesh_slice path = route->redirect_path.len ? route->redirect_path : call->request.path;
 	ptrdiff_t query = mesh_slice_find(path, '?');
 	struct mesh_slice location;
+	int rc;
 
 	if (route->redirect_strip_query && query >= 0)
 		path.len = (size_t)query;
@@ -179,7 +188,8 @@ static int answer_redirect(struct mesh_call *call)
 	if (!location.data)
 		return MESH_ERROR_NOMEM;
 	answer_local(call, (int)(route->redirect_status ? route->redirect_status : 301));
-	return mesh_headers_add(&call->response.headers, &call->arena, MESH_SLICE("location"), location);
+	rc = mesh_headers_add(&call->response.headers, &call->arena, MESH_SLICE("location"), location);
+	return rc ? rc : mesh_rewrite_response(&call->client.chosen, &call->arena, &call->response.headers);
 }
 
 static int decide(struct mesh_call *call, bool *local)
@@ -195,13 +205,13 @@ static int decide(struct mesh_call *call, bool *local)
 		rc = find_route(call);
 	if (rc)
 		return rc;
-	switch (call->client.route->kind) {
+	switch (call->client.chosen.route->kind) {
 	case ROUTE_CLUSTER:
 		return find_cluster(call, alpn);
 	case ROUTE_DIRECT_RESPONSE:
 		*local = true;
-		answer_local(call, (int)call->client.route->direct_status);
-		return 0;
+		answer_local(call, (int)call->client.chosen.route->direct_status);
+		return mesh_rewrite_response(&call->client.chosen, &call->arena, &call->response.headers);
 	case ROUTE_REDIRECT:
 		*local = true;
 		return answer_redirect(call);
@@ -209,9 +219,9 @@ static int decide(struct mesh_call *call, bool *local)
 	case ROUTE_FAIL_CLOSED:
 		break;
 	}
-	return mesh_why(&call->why, MESH_ERROR_FAIL_CLOSED, "route %.*s: %.*s", (int)call->client.route->name.len,
-			call->client.route->name.data, (int)call->client.route->fail_reason.len,
-			call->client.route->fail_reason.data ? call->client.route->fail_reason.data : "");
+	return mesh_why(&call->why, MESH_ERROR_FAIL_CLOSED, "route %.*s: %.*s", (int)call->client.chosen.route->name.len,
+			call->client.chosen.route->name.data, (int)call->client.chosen.route->fail_reason.len,
+			call->client.chosen.route->fail_reason.data ? call->client.chosen.route->fail_reason.data : "");
 }
 
 void mesh_client_begin(struct mesh_call *call)
@@ -264,6 +274,13 @@ static bool idempotent(struct mesh_slice method)
 		if (mesh_slice_equal(method, safe[i]))
 			return true;
 	return false;
+}
+
+bool mesh_client_repeatable(const struct mesh_call *call)
+{
+	const struct client_call *client = &call->client;
+
+	return client->out_end && client->replayable && !client->replayed && idempotent(call->request.method);
 }
 
 /*

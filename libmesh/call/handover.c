@@ -46,12 +46,23 @@ static void carry_out(struct mesh_call *call, const struct handover *what)
 		mesh_call_finish(call, rc, "handed over from another thread");
 }
 
+static void given_up(struct mesh_call *call)
+{
+	if (call->server)
+		mesh_serve_released(call);
+	else
+		mesh_call_finish(call, MESH_ERROR_CANCELLED, "released by the application");
+}
+
 static void post_run(struct loop_mail *mail)
 {
 	struct post *post = MESH_CONTAINER(mail, struct post, mail);
 	const struct mesh_mem *mem = &post->call->mesh->mem;
 
 	carry_out(post->call, &post->what);
+	/* the application gave its reference back while this was on its way: what that means is decided here */
+	if (!atomic_load(&post->call->over) && atomic_load(&post->call->refs) == 2)
+		given_up(post->call);
 	mesh_call_drop(post->call);
 	mesh_arena_free(&post->arena);
 	mesh_mem_free(mem, post);
@@ -99,10 +110,7 @@ static void release_run(struct loop_mail *mail)
 {
 	struct mesh_call *call = MESH_CONTAINER(mail, struct mesh_call, release_mail);
 
-	if (call->server)
-		mesh_serve_released(call);
-	else
-		mesh_call_finish(call, MESH_ERROR_CANCELLED, "released by the application");
+	given_up(call);
 	mesh_call_drop(call);
 }
 

@@ -107,18 +107,32 @@ static void start_timer(struct inbound *inbound, uint64_t ns)
 		mesh_timer_stop(inbound->worker->env.loop, &inbound->timer);
 }
 
+/* A head is timed from its first byte: a peer that sends one now and then would never be late otherwise. */
+static void watch_head(struct inbound *inbound)
+{
+	if (!mesh_mux_receiving_head(inbound->mux)) {
+		inbound->head_ns = 0;
+	} else if (!inbound->head_ns || inbound->head_number != inbound->mux->carried) {
+		inbound->head_ns = mesh_loop_now_ns(inbound->worker->env.loop);
+		inbound->head_number = inbound->mux->carried;
+	}
+}
+
 /* Open connections: the timer is not moved at each request but looks how long ago the last sign of life was. */
 static void check_idle(struct inbound *inbound)
 {
 	uint64_t now = mesh_loop_now_ns(inbound->worker->env.loop), quiet = now - inbound->active_ns;
 	uint64_t idle = idle_limit_ns(inbound), head = head_limit_ns(inbound);
-	bool receiving = mesh_mux_receiving_head(inbound->mux);
 
-	if (receiving && quiet >= head) {
-		mesh_inbound_kill(inbound);
+	watch_head(inbound);
+	if (inbound->head_ns && now - inbound->head_ns >= head) {
+		mesh_mux_refuse(inbound->mux, 408, "the request head took too long");
+		mesh_inbound_flush(inbound);
+		if (inbound->state == INBOUND_OPEN) /* not even that much can be sent */
+			mesh_inbound_kill(inbound);
 		return;
 	}
-	if (!inbound->mux->active && !receiving && idle && quiet >= idle) {
+	if (!inbound->mux->active && !inbound->head_ns && idle && quiet >= idle) {
 		mesh_mux_drain(inbound->mux);
 		if (inbound->state != INBOUND_DEAD)
 			mesh_inbound_kill(inbound);
@@ -217,6 +231,8 @@ static void mux_step(struct inbound *inbound, unsigned what)
 	inbound->in_ready = false;
 	if (inbound->dirty)
 		mesh_inbound_flush(inbound);
+	if (inbound->state == INBOUND_OPEN)
+		watch_head(inbound);
 }
 
 /* The bytes a lingering peer still sends mean nothing; its close ends it. */

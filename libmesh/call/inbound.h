@@ -44,6 +44,8 @@ struct inbound {
 	struct loop_task reap;
 	bool in_ready, dirty, draining;
 	uint64_t active_ns;           /* last sign of life */
+	uint64_t head_ns;             /* since when a request head is awaited to its end; 0: none has begun */
+	uint64_t head_number;         /* which one: requests before it */
 };
 
 void mesh_inbound_accept(struct mesh_worker *worker, struct mesh_listener *listener, int fd, const struct address *remote);

@@ -271,6 +271,10 @@ static void on_head(struct exchange *exchange, struct http_head *head, bool end)
 	stat_add(&call->serve.inbound->listener->stats.rq_total);
 	if (call->serve.http && !admit(call))
 		return;
+	if (call->serve.body_max && head->content_length > 0 && (uint64_t)head->content_length > call->serve.body_max) {
+		refuse(call, MESH_ERROR_TOO_LARGE, 413, "request body too large"); /* need not be sent first */
+		return;
+	}
 	if (head->expects_continue && !end)
 		mesh_exchange_send_continue(exchange);
 	if (call->serve.body_max) {
@@ -449,7 +453,7 @@ void mesh_serve_stop(struct mesh_call *call, int error)
 
 void mesh_serve_released(struct mesh_call *call)
 {
-	if (call->serve.responded || atomic_load(&call->over))
+	if (call->serve.responded || call->serve.registered || atomic_load(&call->over)) /* events may still answer */
 		return;
 	MESH_LOG_W(&call->mesh->log, "serve", "port %u: the call was released without an answer",
 		   call->serve.inbound->listener->port);

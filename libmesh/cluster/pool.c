@@ -72,7 +72,7 @@ static bool reusable(const struct connection *connection)
 }
 
 /* The most recently used idle connection that is still good. */
-static struct connection *take_idle(struct endpoint *endpoint)
+static struct connection *take_idle(struct endpoint *endpoint, bool careful)
 {
 	bool watched = mesh_loop_running(endpoint->cluster->env->loop);
 
@@ -84,8 +84,11 @@ static struct connection *take_idle(struct endpoint *endpoint)
 			continue;
 		}
 		make_busy(connection);
-		/* nobody polled meanwhile when the application drives the worker: look before use */
-		if (watched || mesh_connection_refresh(connection))
+		/*
+		 * Nobody polled meanwhile when the application drives the worker: look before use. In a running loop the
+		 * end may be among the events of this round that are still to come.
+		 */
+		if ((watched && !careful) || mesh_connection_refresh(connection))
 			return connection;
 		mesh_connection_kill(connection);
 	}
@@ -109,7 +112,7 @@ int mesh_pool_acquire(struct endpoint *endpoint, struct pool_waiter *waiter, str
 	struct cluster *cluster = endpoint->cluster;
 	int rc;
 
-	*connection = take_idle(endpoint);
+	*connection = take_idle(endpoint, waiter->careful);
 	if (*connection)
 		return 0;
 	mesh_counter_add(&cluster->stats->rq_pending_total, 1);

@@ -12,6 +12,7 @@
 struct pool_waiter {
 	struct link link;
 	struct endpoint *endpoint; /* NULL: not waiting */
+	bool careful;              /* what it sends cannot be sent again: a kept connection is looked at before use */
 	void (*ready)(struct pool_waiter *waiter, struct connection *connection);
 	/* error with words; connecting failed, timed out, or was refused by policy */
 	void (*failed)(struct pool_waiter *waiter, int error, const char *why);

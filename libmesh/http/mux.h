@@ -97,6 +97,8 @@ struct mux_ops {
 	unsigned (*wants)(const struct mux *mux);      /* LOOP_READ | LOOP_WRITE */
 	unsigned (*capacity)(const struct mux *mux);   /* client: exchanges that can be opened now */
 	bool (*receiving_head)(const struct mux *mux); /* server: a request has begun and is not whole: slow peers */
+	/* server: the request that has begun comes too slowly: its status, then the end. The owner flushes */
+	void (*refuse)(struct mux *mux, int status, const char *why);
 	void (*drain)(struct mux *mux); /* no further exchange; closes when the present ones ended (Connection: close / GOAWAY) */
 	void (*destroy)(struct mux *mux); /* frees the mux, not the transport; exchanges still on it get no event */
 };
@@ -174,6 +176,11 @@ static inline unsigned mesh_mux_capacity(const struct mux *mux)
 static inline bool mesh_mux_receiving_head(const struct mux *mux)
 {
 	return mux->ops->receiving_head(mux);
+}
+
+static inline void mesh_mux_refuse(struct mux *mux, int status, const char *why)
+{
+	mux->ops->refuse(mux, status, why);
 }
 
 static inline void mesh_mux_drain(struct mux *mux)

@@ -46,6 +46,7 @@ struct http1 {
 	bool blocked;       /* the transport took less than all */
 	bool unread;        /* the transport may hold more that no poll will tell of */
 	size_t wasted;
+	size_t interim;     /* bytes of 1xx heads before the present response */
 	unsigned empty_lines;
 	enum http1_body body; /* being sent */
 	uint64_t to_send;     /* HTTP1_BODY_LENGTH: what is missing */
@@ -127,7 +128,7 @@ static void settle(struct http1 *http1)
 		if (!exchange->sent_end)
 			return;
 		if (!exchange->received_end)
-			http1->wasting = true;
+			http1->wasting = !http1->want_continue; /* a body that was not asked for may never come */
 		reusable = !http1->close_after && !http1->base.draining;
 	} else {
 		if (!exchange->received_end)
@@ -194,7 +195,7 @@ static bool begin_request(struct http1 *http1, struct mesh_slice bytes)
 	http1->to_head = mesh_slice_equal(http1->head.method, MESH_SLICE("HEAD"));
 	http1->old_peer = !http1->head.minor;
 	http1->close_after = !http1->parser.keep_alive || last_exchange(http1);
-	http1->want_continue = http1->head.expects_continue;
+	http1->want_continue = http1->head.expects_continue && http1->parser.framing != HTTP1_NO_BODY;
 	http1->written = false;
 	mesh_headers_clear(&http1->trailers);
 	exchange->head_received = true;
@@ -215,6 +216,11 @@ static bool begin_response(struct http1 *http1, struct mesh_slice bytes)
 		return false;
 	}
 	if (http1->head.status < 200) {
+		http1->interim += bytes.len; /* together they may be as long as one head: each is kept as long as the call */
+		if (http1->interim > http1->base.limits.head_bytes_max) {
+			fail(http1, MESH_ERROR_PROTOCOL, "HTTP/1.1: interim responses without end");
+			return false;
+		}
 		if (exchange->events->interim)
 			exchange->events->interim(exchange, &http1->head);
 		return true;
@@ -544,6 +550,7 @@ static int http1_open(struct mux *mux, struct exchange *exchange)
 	http1->exchange = exchange;
 	http1->written = false;
 	http1->close_after = false;
+	http1->interim = 0;
 	http1->parser.scanned = 0;
 	exchange->mux = mux;
 	mux->active = 1;
@@ -581,7 +588,7 @@ static int http1_send_head(struct exchange *exchange, const struct http_head *he
 	http1->body = choose_body(http1, head, end);
 	if (end && own.content_length < 0)
 		own.content_length = 0;
-	if (http1->body == HTTP1_BODY_CLOSE || (http1->base.server && http1->base.draining))
+	if (http1->body == HTTP1_BODY_CLOSE || (http1->base.server && (http1->base.draining || http1->want_continue)))
 		http1->close_after = true;
 	/* a request whose body is still to come, answered for good: the rest is read only so far */
 	if (!http1->base.server)
@@ -682,6 +689,17 @@ static void http1_reset(struct exchange *exchange, int error)
 	make_dirty(http1);
 }
 
+static void http1_refuse(struct mux *mux, int status, const char *why)
+{
+	struct http1 *http1 = http1_of(mux);
+
+	if (http1->dead || http1->exchange || !mux->server)
+		return;
+	http1->parser.status = status;
+	mesh_why(&http1->parser.why, MESH_ERROR_DOWNSTREAM_PROTOCOL, "%s", why);
+	refuse(http1);
+}
+
 static void http1_drain(struct mux *mux)
 {
 	struct http1 *http1 = http1_of(mux);
@@ -726,6 +744,7 @@ static const struct mux_ops http1_ops = {
 	.wants = http1_wants,
 	.capacity = http1_capacity,
 	.receiving_head = http1_receiving_head,
+	.refuse = http1_refuse,
 	.drain = http1_drain,
 	.destroy = http1_destroy,
 };

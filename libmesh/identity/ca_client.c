@@ -85,6 +85,8 @@ static void on_closed(struct control_handler *handler, int status, const char *t
 		client->error = mesh_control_peer_failed(client->request.peer, "certificate request", status, text, &client->why);
 	else if (!client->answered)
 		client->error = mesh_why(&client->why, MESH_ERROR_CERTIFICATE, "certificate request: an empty answer");
+	if (client->error)
+		mesh_why(&client->why, 0, "certificate request: %s", mesh_error_text(client->error));
 	client->done(client->user, client->error, client->error ? NULL : &answer, client->why.text);
 }
 

@@ -120,6 +120,21 @@ static int take(struct cert_store *store, struct mesh_slice chain_pem, struct me
 	return 0;
 }
 
+static uint64_t next_ns(const struct cert_store *store)
+{
+	uint64_t now = mesh_loop_now_ns(store->options.loop), at = now + TICK_MS * 1000000ull;
+
+	if (store->retry_at_ns && store->retry_at_ns < at)
+		at = store->retry_at_ns;
+	return at > now ? at - now : 0;
+}
+
+/* The place a timer had is there for it: this cannot fail. */
+static void wait_on(struct cert_store *store)
+{
+	mesh_timer_start(store->options.loop, &store->timer, next_ns(store));
+}
+
 static void attempt_failed(struct cert_store *store, int error, const char *why)
 {
 	int64_t left_s = (store->expires_ms - mesh_time_wall_ms()) / 1000;
@@ -130,6 +145,7 @@ static void attempt_failed(struct cert_store *store, int error, const char *why)
 			   (long long)left_s, why);
 	else
 		MESH_LOG_W(store->options.log, "identity", "no new certificate: %s", why);
+	wait_on(store);
 	store->options.failed(store->options.user, error, why);
 }
 
@@ -252,22 +268,12 @@ static void watch(struct cert_store *store)
 	}
 }
 
-static uint64_t next_ns(const struct cert_store *store)
-{
-	uint64_t now = mesh_loop_now_ns(store->options.loop), at = now + TICK_MS * 1000000ull;
-
-	if (store->retry_at_ns && store->retry_at_ns < at)
-		at = store->retry_at_ns;
-	return at > now ? at - now : 0;
-}
-
 static void tick(struct loop_timer *timer)
 {
 	struct cert_store *store = MESH_CONTAINER(timer, struct cert_store, timer);
 
 	watch(store);
-	/* the place a timer had is there for it: this cannot fail */
-	mesh_timer_start(store->options.loop, &store->timer, next_ns(store));
+	wait_on(store);
 }
 
 int mesh_cert_store_start(const struct cert_store_options *options, struct cert_store **result)

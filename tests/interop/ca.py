@@ -40,6 +40,13 @@ def create(directory):
     (directory / "cert-chain.pem").write_text(intermediate + root)
 
 
+def switch(directory, signer, *trusted):
+    """Makes `directory` sign with the authority in `signer` and hand out the roots of all in `trusted`."""
+    for name in ("ca-cert.pem", "ca-key.pem", "cert-chain.pem"):
+        (directory / name).write_bytes((signer / name).read_bytes())
+    (directory / "root-cert.pem").write_text("".join((other / "root.crt").read_text() for other in trusted))
+
+
 def service_account_keys(directory):
     """Leaves sa.key and sa.pub, with which the API server signs and checks tokens."""
     directory = pathlib.Path(directory)

@@ -214,7 +214,7 @@ class Load:
         """Not one call may have failed."""
         bad = [result for result in self.results if not good(result)]
         if bad:
-            first = [{key: result.get(key) for key in ("status", "flag", "http_status", "attempts", "endpoint", "why")}
+            first = [{key: result.get(key) for key in ("status", "flag", "http_status", "attempts", "endpoint")}
                      for result in bad[:3]]
             raise AssertionError(f"{len(bad)} of {len(self.results)} calls failed, the first: {first}\n{self._log()}")
 

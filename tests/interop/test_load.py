@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does traffic go on, without one failed call, while the mesh around it changes?"""
 
+import pathlib
 import re
+import shutil
 import signal
+import subprocess
+import tempfile
+
+import ca
 
 from harness import JOIN_SECONDS, NETWORKING, SOTW, Load, MeshTest, authorization, curl, echo_of, eventually, header_of, last
 from harness import names, pod_manifest, policy, program, service_manifest, split, subsets
@@ -101,25 +107,66 @@ class ControlPlaneAway(MeshTest):
 
 
 class Certificates(MeshTest):
+    """Both sides have certificates of 20 s, and a connection carries 20 requests, so handshakes go on."""
 
-    def test_rotated(self):
-        """Both sides have certificates of 20 s, and a connection carries 20 requests, so handshakes go on.
+    lifetime = {"SECRET_TTL": "20s"}
 
-        Over more than two lifetimes: a program that kept its certificate would be refused.
-        """
-        lifetime = {"SECRET_TTL": "20s"}
+    def setUp(self):
+        super().setUp()
         objects = [service_manifest("brief"), pod_manifest("brief-1", "brief")]
         self.apply(*objects, policy("DestinationRule", NETWORKING, "brief", {
             "host": "brief", "trafficPolicy": {"connectionPool": {"http": {"maxRequestsPerConnection": 20}}}}))
         self.addCleanup(self.lab.delete, objects)
-        pod = self.lab.pods["brief-1"]
-        pod.start([program("echo"), "--port", "8080", "--name", "brief-1"], "brief-1", env=lifetime)
-        eventually(lambda: curl(self.outside, target=pod)[1] == 200, "brief-1 serves", JOIN_SECONDS)
+        self.brief = self.lab.pods["brief-1"]
+        self.brief.start([program("echo"), "--port", "8080", "--name", "brief-1"], "brief-1", env=self.lifetime)
+        eventually(lambda: curl(self.outside, target=self.brief)[1] == 200, "brief-1 serves", JOIN_SECONDS)
+
+    def load(self):
+        return Load(self.client, "http://brief:8080/", env=self.lifetime)
+
+    def test_rotated(self):
+        """Over more than two lifetimes: a program that kept its certificate would be refused."""
         issued = self.lab.control.metric("citadel_server_success_cert_issuance_count")
-        with Load(self.client, "http://brief:8080/", env=lifetime) as load:
+        with self.load() as load:
             load.run_for(45)
         certificates = {client_certificate(result) for result in load.results}
         self.assertNotIn(None, certificates, "every call is over mutual TLS")
         self.assertGreaterEqual(len(certificates), 3, "certificates that the client has shown")
         issued = self.lab.control.metric("citadel_server_success_cert_issuance_count") - issued
         self.assertGreaterEqual(issued, 6, "certificates issued: for the client at least 3, for the server as many")
+
+    def test_root_replaced(self):
+        """The mesh moves to another root as one does: all trust it first, then it signs, then the old one is forgotten."""
+        directory = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        old, new = directory / "old", directory / "new"
+        shutil.copytree(self.lab.directory / "ca", old)
+        ca.create(new)
+        self.addCleanup(self.switch, old, old)
+        with self.load() as load:
+            self.switch(old, old, new)
+            load.run_for(2)
+            self.switch(new, old, new)
+            load.run_for(13)  # half a lifetime and the little by which it is spread
+            self.assertTrue(self.brief_leads_to(new / "root.crt"))
+            self.switch(new, new)
+            load.run_for(4)
+        self.assertFalse(self.brief_leads_to(old / "root.crt"))
+
+    def switch(self, signer, *trusted):
+        """Restarts istiod with another authority, and gives the pods the roots that it publishes then."""
+        self.lab.stop_istiod()
+        ca.switch(self.lab.directory / "ca", signer, *trusted)
+        self.lab.start_istiod()
+        roots = (self.lab.directory / "ca" / "root-cert.pem").read_text().strip()
+        eventually(lambda: self.lab.control.root_certificate("default").strip() == roots, "the new roots are published", 30)
+        for pod in self.lab.pods.values():
+            self.lab.write_secrets(pod)
+
+    def brief_leads_to(self, root):
+        """Whether the certificate that brief-1 shows leads to that root."""
+        done = subprocess.run(self.outside.command(["openssl", "s_client", "-connect", self.brief.address + ":8080",
+                                                    "-alpn", "istio", "-CAfile", str(root), "-no-CApath", "-no-CAstore"]),
+                              env=self.outside.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              check=False)
+        self.assertIn("Server certificate", done.stdout, done.stderr)
+        return "Verify return code: 0 (ok)" in done.stdout

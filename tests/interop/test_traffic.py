@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does the client route, retry and give up as VirtualService and DestinationRule say?"""
 
-from harness import ECHO_URL, NETWORKING, Load, MeshTest, call, echo_of, eventually, good, last, names, policy, split
-from harness import subsets, values
+from harness import ECHO_URL, NETWORKING, Load, MeshTest, call, echo_of, eventually, good, header_of, last, names
+from harness import policy, split, subsets, values
 
 
 def virtual_service(*http):
@@ -49,6 +49,26 @@ class Routing(MeshTest):
         self.assertEqual(result["http_status"], 0, result)
         self.assertEqual(result["attempts"], 0, result)
         self.assertEqual(self.call(url=ECHO_URL + "/only")["http_status"], 200)
+
+    def test_request_and_response_are_changed(self):
+        self.apply(virtual_service({
+            "match": [{"uri": {"prefix": "/old/"}}], "rewrite": {"uri": "/new/", "authority": "changed.example"},
+            "headers": {"request": {"set": {"x-set": "s"}, "remove": ["x-gone"]},
+                        "response": {"add": {"x-back": "b"}, "remove": ["server"]}},
+            "route": [{"destination": {"host": "echo"}}]}, {"route": [{"destination": {"host": "echo"}}]}))
+
+        def changed():
+            result = self.call("-H", "x-gone: 1", "-H", "x-set: mine", url=ECHO_URL + "/old/x?q=/old/")
+            return result if good(result) and echo_of(result)["path"] == "/new/x?q=/old/" else None
+        result = eventually(changed, "the path is rewritten")
+        seen = echo_of(result)
+        self.assertEqual(seen["authority"], "changed.example")
+        self.assertEqual(header_of(seen["headers"], "x-set"), "s")
+        self.assertIsNone(header_of(seen["headers"], "x-gone"))
+        self.assertEqual(header_of(seen["headers"], "x-envoy-original-path"), "/old/x?q=/old/")
+        self.assertEqual(header_of(result["headers"], "x-back"), "b")
+        self.assertIsNone(header_of(result["headers"], "server"))
+        self.assertEqual(echo_of(self.call(url=ECHO_URL + "/older"))["path"], "/older")
 
     def test_timeout_of_the_route(self):
         self.apply(virtual_service({"timeout": "0.3s", "route": [{"destination": {"host": "echo"}}]}))

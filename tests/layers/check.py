@@ -63,8 +63,8 @@ WORDS = [(r"\b(stdout|stderr)\b", r"(?!)", "prints"),
          # the names of errors are a lookup that every room uses; all other exported functions are in api/
          (r"\bMESH_EXPORT\b", r"api/\w+\.c|base/error\.c", "exports a symbol outside api/")]
 BAD_NAMES = re.compile(r"(^|/)(common|util|utils|misc|helpers?|manager)\.(c|h|cc)$")
-# Programs that show how a stranger uses the library.
-STRANGERS = ["examples/call", "examples/echo", "examples/snippets"]
+# Programs that show how a stranger uses the library; the control plane is built from its inside.
+STRANGERS, INSIDERS = "examples", "examples/controlplane/"
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]', re.M)
 TEXT = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
@@ -180,14 +180,15 @@ class Check:
             self.say("libmesh/" + path, source, 0, "is named after nothing in particular")
 
     def strangers(self):
-        for folder in STRANGERS:
-            for path in sources(os.path.join(self.top, folder)):
-                source = read(path)
-                for match in INCLUDE.finditer(blanked(source, True)):
-                    beside = os.path.join(os.path.dirname(path), match.group(2))
-                    if match.group(1) == '"' and not os.path.exists(beside):
-                        self.say(os.path.relpath(path, self.top), source, match.start(),
-                                 'includes "%s": only installed headers may be used here' % match.group(2))
+        for path in sources(os.path.join(self.top, STRANGERS)):
+            name, source = os.path.relpath(path, self.top), read(path)
+            if name.startswith(INSIDERS):
+                continue
+            for match in INCLUDE.finditer(blanked(source, True)):
+                near = (os.path.join(folder, match.group(2)) for folder in (os.path.dirname(path), os.path.join(self.top, STRANGERS)))
+                if match.group(1) == '"' and not any(os.path.exists(file) for file in near):
+                    self.say(name, source, match.start(),
+                             'includes "%s": only installed headers may be used here' % match.group(2))
 
     def cycles(self):
         allowed = {room: set(rooms.split()) for room, rooms in MAY_INCLUDE.items()}

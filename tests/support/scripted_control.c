@@ -257,6 +257,15 @@ void scripted_control_fail(struct scripted_control *script, int open_error, int 
 	pthread_mutex_unlock(&script->shared.lock);
 }
 
+static struct timespec in_ns(uint64_t left_ns)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_REALTIME, &at);
+	left_ns = (left_ns > INT64_MAX ? 0 : left_ns) + (uint64_t)at.tv_nsec;
+	return (struct timespec){at.tv_sec + (time_t)(left_ns / 1000000000), (long)(left_ns % 1000000000)};
+}
+
 /* Something to wait for, looked at with the lock. */
 typedef bool condition_fn(struct scripted_control *script, void *what);
 
@@ -274,8 +283,7 @@ static bool wait_for(struct scripted_control *script, condition_fn *condition, v
 			pthread_mutex_lock(&script->shared.lock);
 			continue;
 		}
-		clock_gettime(CLOCK_REALTIME, &slice);
-		slice.tv_sec++;
+		slice = in_ns(until_ns - mesh_time_now_ns());
 		pthread_cond_timedwait(&script->shared.changed, &script->shared.lock, &slice);
 	}
 	pthread_mutex_unlock(&script->shared.lock);

@@ -48,7 +48,7 @@ static void answer(struct mesh_call *call, void *user)
 	struct mesh_slice path = mesh_call_path(call), body = mesh_call_body(call), end = mesh_call_trailer(call, "x-end");
 	static const struct mesh_header length = {{"content-length", 14}, {"5", 1}};
 	char said[512];
-	int len = snprintf(said, sizeof(said), "%.*s|%.*s|%.*s|%.*s", (int)path.len, path.data, (int)mesh_call_authority(call).len,
+	int len = snprintf(said, sizeof(said), "%.*s|%.*s|%.*s|%.*s", (int)(path.len > 200 ? 200 : path.len), path.data, (int)mesh_call_authority(call).len,
 			   mesh_call_authority(call).data, (int)(body.len > 100 ? 100 : body.len), body.len ? body.data : "",
 			   (int)end.len, end.data ? end.data : "");
 
@@ -351,10 +351,10 @@ static void test_good_forms(void **state)
 		      "/|reviews|abcdefghij|yes");
 	exchange_once(fd, "GET http://other:80/a?b HTTP/1.1\r\nHost: reviews\r\n\r\n", 200, "/a?b|other:80||");
 	exchange_once(fd, "GET HTTP://other HTTP/1.1\r\nHost: reviews\r\n\r\n", 200, "/|other||");
-	exchange_once(fd, "OPTIONS * HTTP/1.1\r\nHost: reviews\r\n\r\n", 200, "*|reviews||");
+	exchange_once(fd, "OPTIONS * HTTP/1.1\r\nHost: reviews\r\n\r\n", 404, ""); /* no route begins with it, as in Envoy */
 	exchange_once(fd, HEAD "X-A: \xc3\xa4\r\nX-Empty:\r\n\r\n", 200, "/|reviews||");
 	exchange_once(fd, "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", 200, "/|[::1]:80||");
-	assert_int_equal(atomic_load(&server->calls), 10);
+	assert_int_equal(atomic_load(&server->calls), 9);
 	close(fd);
 }
 
@@ -392,15 +392,16 @@ static void test_pipelined_answered_in_order(void **state)
 
 	listen_with(server, answer);
 	for (int i = 0; i < 300; i++)
-		at += i % 2 ? sprintf(at, "GET /%d HTTP/1.1\r\nHost: r\r\n\r\n", i)
-			    : sprintf(at, "PUT /%d HTTP/1.1\r\nHost: r\r\nContent-Length: 3\r\n\r\nabc", i);
+		at += i % 2 ? sprintf(at, "GET /r%d HTTP/1.1\r\nHost: r\r\n\r\n", i)
+			    : sprintf(at, "PUT /r%d HTTP/1.1\r\nHost: r\r\nContent-Length: 3\r\n\r\nabc", i);
 	for (int drip = 0; drip < 2; drip++) {
 		fd = raw_connect(server->port);
 		assert_true(drip ? raw_drip(fd, requests, (size_t)(at - requests)) : raw_send(fd, requests, (size_t)(at - requests)));
 		for (int i = 0; i < 300; i++) {
 			assert_true(raw_response(fd, got, sizeof(got)));
-			snprintf(expected, sizeof(expected), "\r\n\r\n/%d|r|%s|", i, i % 2 ? "" : "abc");
-			assert_non_null(strstr(got, expected));
+			snprintf(expected, sizeof(expected), "\r\n\r\n/r%d|r|%s|", i, i % 2 ? "" : "abc");
+			if (!strstr(got, expected))
+				fail_msg("request %d: got \"%s\"", i, got);
 		}
 		close(fd);
 	}

@@ -157,6 +157,7 @@ static void test_server_pauses_a_request(void **state)
 		assert_int_equal(rc, 0);
 	}
 	assert_int_equal(mesh_call_wait(call, 20000), 0);
+	assert_int_equal(mesh_call_http_status(call), 200);
 	assert_true(stood_still);
 	assert_int_equal(atomic_load(&served->bytes), PIECE * PIECES);
 	assert_int_equal(atomic_load(&served->ended), 1);

@@ -16,13 +16,14 @@
 #include "security/v1alpha1/ca.pb-c.h"
 #include "support/scripted_control.h"
 #include "support/test_ca.h"
+#include "support/wiped_mem.h"
 #include "support/xds_response.h"
 #include "xds/client.h"
 
 #define ADS_METHOD "DiscoveryService"
 #define CA_METHOD  "CertificateService"
 #define SPIFFE_ID  "spiffe://cluster.local/ns/default/sa/reviews"
-#define TOKEN	   "secret-token-text"
+#define TOKEN	   WIPED_MEM_SECRET
 
 struct fixture {
 	char folder[64], token_file[96], root_file[96];
@@ -88,7 +89,7 @@ static void begin(struct fixture *f)
 	write_file(f->root_file, f->ca.root_pem);
 	scripted_control_init(&f->script);
 	assert_int_equal(mesh_publisher_init(&f->publisher), 0);
-	f->options = (struct xds_client_options){.mem = &mesh_mem_default, .log = &f->log, .publisher = &f->publisher,
+	f->options = (struct xds_client_options){.mem = &wiped_mem, .log = &f->log, .publisher = &f->publisher,
 						 .control = &f->script.ops, .backoff_base_ms = 1, .backoff_max_ms = 4};
 }
 
@@ -101,7 +102,7 @@ static void start(struct fixture *f)
 				       .xds_mode = f->sotw ? MESH_XDS_SOTW : MESH_XDS_DELTA};
 	struct why why = {{0}};
 
-	if (mesh_bootstrap_new(&mesh_mem_default, &options, nothing, &f->options.bootstrap, &why))
+	if (mesh_bootstrap_new(&wiped_mem, &options, nothing, &f->options.bootstrap, &why))
 		fail_msg("%s", why.text);
 	assert_int_equal(mesh_xds_client_start(&f->options, &f->client), 0);
 }

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a route changes in a request that takes it and in the response that comes back. Pure. */
+#ifndef MESH_POLICY_REWRITE_H
+#define MESH_POLICY_REWRITE_H
+
+#include "base/header.h"
+#include "config/route.h"
+
+/* Who has something to change; each but the route may be NULL. */
+struct rewrite {
+	const struct weighted_cluster *weighted;
+	const struct route *route;
+	const struct virtual_host *host;
+	const struct route_config *config;
+};
+
+/*
+ * Headers, then authority, then path (with query) as Envoy's router changes them; new text in the arena. NOMEM; INVALID
+ * when the rewritten path is none; TOO_LARGE.
+ */
+int mesh_rewrite_request(const struct rewrite *rewrite, struct arena *arena, struct mesh_slice *authority,
+			 struct mesh_slice *path, struct headers *headers);
+/* NOMEM. */
+int mesh_rewrite_response(const struct rewrite *rewrite, struct arena *arena, struct headers *headers);
+
+#endif
