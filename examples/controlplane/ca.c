@@ -7,7 +7,7 @@
 
 #include <limits.h>
 #include <stdio.h>
-#include <time.h>
+#include <unistd.h>
 
 #include <openssl/bio.h>
 #include <openssl/ec.h>
@@ -134,7 +134,7 @@ static X509 *read_root(const char *path, struct why *why)
 int cp_ca_open(struct cp_ca *ca, const char *dir, const char *trust_domain, int64_t ttl_max_s, struct why *why)
 {
 	char path[PATH_MAX];
-	struct why missing = {""};
+	struct why wrong = {""};
 	int rc;
 
 	*ca = (struct cp_ca){.ttl_max_s = ttl_max_s};
@@ -145,7 +145,9 @@ int cp_ca_open(struct cp_ca *ca, const char *dir, const char *trust_domain, int6
 	ca->key = cp_file_key(dir, CP_CA_KEY, why);
 	if (!ca->key)
 		return MESH_ERROR_SYSTEM;
-	ca->root = read_root(path, &missing);
+	ca->root = read_root(path, &wrong);
+	if (!ca->root && access(path, F_OK) == 0)
+		return mesh_why(why, MESH_ERROR_CERTIFICATE, "%s", wrong.text);
 	if (ca->root && X509_check_private_key(ca->root, ca->key) != 1)
 		return mesh_why(why, MESH_ERROR_CERTIFICATE, "%s is not the certificate of " CP_CA_KEY, path);
 	if (ca->root)

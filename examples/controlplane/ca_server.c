@@ -15,7 +15,8 @@
 
 static const struct mesh_mem *const mem = &mesh_mem_default;
 
-static void reply(struct cp_call *call, char *leaf, char *root)
+/* False when out of memory or when the call is over. */
+static bool reply(struct cp_call *call, char *leaf, char *root)
 {
 	Istio__V1__Auth__IstioCertificateResponse response = ISTIO__V1__AUTH__ISTIO_CERTIFICATE_RESPONSE__INIT;
 	char *chain[] = {leaf, root};
@@ -31,6 +32,7 @@ static void reply(struct cp_call *call, char *leaf, char *root)
 		cp_call_send(call, mesh_buf_slice(&out));
 	}
 	mesh_buf_free(&out);
+	return call->sending;
 }
 
 /* Sends the chain or gives words why there is none. */
@@ -47,8 +49,8 @@ static grpc_status_code answer(struct cp_call *call, const Istio__V1__Auth__Isti
 	rc = cp_ca_sign(ca, mesh_slice_of(request->csr), &caller->identity, request->validity_duration, &leaf, why);
 	leaf_text = mesh_mem_text(mem, mesh_buf_slice(&leaf));
 	root_text = mesh_mem_text(mem, mesh_buf_slice(&ca->root_pem));
-	if (rc == 0 && leaf_text && root_text)
-		reply(call, leaf_text, root_text);
+	if (rc == 0 && !(leaf_text && root_text && reply(call, leaf_text, root_text)))
+		rc = mesh_why(why, MESH_ERROR_NOMEM, "cannot send the chain");
 	mesh_mem_free(mem, leaf_text);
 	mesh_mem_free(mem, root_text);
 	mesh_buf_free(&leaf);

@@ -19,6 +19,7 @@
 #define STEP_MS		25 /* how soon a changed file or a signal is seen */
 #define QUIET_STEPS	2  /* a reload waits until nothing has changed for so long */
 #define QUIET_STEPS_MAX 40 /* but not longer than this */
+#define LEAVE_MS_MAX	1000
 
 struct settings {
 	struct cp_options options;
@@ -110,6 +111,12 @@ static bool take_option(struct settings *s, int option, const char *value)
 	return ok;
 }
 
+static bool complain(const char *what, const char *about)
+{
+	fprintf(stderr, "mesh-controlplane: %s: %s\n", what, about);
+	return false;
+}
+
 static bool take_options(struct settings *s, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -139,9 +146,15 @@ static bool take_options(struct settings *s, int argc, char **argv)
 		if (!take_option(s, option, optarg))
 			return false;
 	}
-	if (optind < argc || ((s->make_token || s->options.tls_port >= 0) && !s->ca_dir))
-		return false;
-	return s->make_token || (s->dir && (s->options.port >= 0 || s->options.tls_port >= 0));
+	if (optind < argc)
+		return complain("unexpected argument", argv[optind]);
+	if ((s->make_token || s->options.tls_port >= 0) && !s->ca_dir)
+		return complain("an option is missing", "--ca-dir");
+	if (!s->make_token && !s->dir)
+		return complain("an option is missing", "--dir");
+	if (!s->make_token && s->options.port < 0 && s->options.tls_port < 0)
+		return complain("an option is missing", "--port or --tls-port");
+	return true;
 }
 
 static int print_token(const struct settings *s)
@@ -165,6 +178,8 @@ static int print_token(const struct settings *s)
 	key = cp_file_key(s->ca_dir, CP_TOKEN_KEY, &why);
 	if (key)
 		rc = cp_token_make(&token, key, &identity, (int64_t)time(NULL), s->token_ttl_s);
+	if (rc == MESH_ERROR_INVALID)
+		mesh_why(&why, rc, "--make-token: \"%s\" are no names that Kubernetes allows", s->make_token);
 	if (rc == 0)
 		printf("%.*s%s", (int)mesh_buf_len(&token), mesh_buf_slice(&token).data,
 		       isatty(STDOUT_FILENO) ? "\n" : "");
@@ -223,6 +238,14 @@ static void serve(const struct settings *s, struct cp_server *server, int watch)
 	}
 }
 
+/* Connections are freed on gRPC's own threads and keep it up until then. */
+static void leave_grpc(void)
+{
+	grpc_shutdown_blocking();
+	for (int ms = 0; ms < LEAVE_MS_MAX && grpc_is_initialized(); ms++)
+		nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	struct sigaction end = {.sa_handler = on_signal};
@@ -266,6 +289,6 @@ int main(int argc, char **argv)
 	if (server.ca)
 		cp_ca_close(&ca);
 	EVP_PKEY_free(server.token_key);
-	grpc_shutdown_blocking();
+	leave_grpc();
 	return rc == 0 ? 0 : 1;
 }

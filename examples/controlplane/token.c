@@ -19,6 +19,22 @@
 #define SIGNATURE_BYTES 64 /* r and s of P-256 */
 #define TOKEN_BYTES_MAX 8192
 
+/* A name as Kubernetes allows it: nothing that could bend a SPIFFE identity. */
+static bool take_name(struct mesh_slice name, char out[CP_NAME_BYTES])
+{
+	if (name.len == 0 || name.len >= CP_NAME_BYTES)
+		return false;
+	for (size_t i = 0; i < name.len; i++) {
+		char c = name.data[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '.')
+			return false;
+	}
+	memcpy(out, name.data, name.len);
+	out[name.len] = '\0';
+	return true;
+}
+
 /* base64url without padding */
 static int append_url64(struct buf *out, struct mesh_slice bytes)
 {
@@ -89,10 +105,13 @@ static bool is_signed(EVP_PKEY *key, struct mesh_slice text, struct mesh_slice s
 int cp_token_make(struct buf *out, EVP_PKEY *key, const struct cp_identity *identity, int64_t now_s, int64_t ttl_s)
 {
 	struct buf claims;
+	char name[CP_NAME_BYTES];
 	uint8_t signature[SIGNATURE_BYTES];
 	size_t start = mesh_buf_len(out);
 	int rc;
 
+	if (!take_name(mesh_slice_of(identity->namespace_name), name) || !take_name(mesh_slice_of(identity->account), name))
+		return MESH_ERROR_INVALID;
 	mesh_buf_init(&claims, &mesh_mem_default, TOKEN_BYTES_MAX);
 	rc = mesh_buf_printf(&claims,
 			     "{\"iss\":\"" ISSUER "\",\"aud\":[\"" AUDIENCE "\"],\"sub\":\"" SUBJECT_PREFIX
@@ -134,22 +153,6 @@ static bool has_audience(const json_t *aud)
 			return true;
 	}
 	return json_is_string(aud) && strcmp(json_string_value(aud), AUDIENCE) == 0;
-}
-
-/* A name as Kubernetes allows it: nothing that could bend a SPIFFE identity. */
-static bool take_name(struct mesh_slice name, char out[CP_NAME_BYTES])
-{
-	if (name.len == 0 || name.len >= CP_NAME_BYTES)
-		return false;
-	for (size_t i = 0; i < name.len; i++) {
-		char c = name.data[i];
-
-		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-' && c != '.')
-			return false;
-	}
-	memcpy(out, name.data, name.len);
-	out[name.len] = '\0';
-	return true;
 }
 
 static const char *check_claims(const json_t *claims, int64_t now_s, struct cp_identity *identity)

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { REQUEST_BYTES_MAX = 64 * 1024 * 1024, DRAIN_MS = 5000, LOOK_MS = 100, WORKERS_MAX = 256, READY_MS_MAX = 86400000 };
+enum { REQUEST_BYTES_MAX = 64 * 1024 * 1024, WORKERS_MAX = 256 };
+
+enum { DRAIN_MS = 5000, LOOK_MS = 100, READY_MS_MAX = 86400000 };
 
 static const char usage[] =
 	"usage: mesh-echo --port P [--address IP] [--name N] [--workers N] [--ready-ms T] [-v]\n"

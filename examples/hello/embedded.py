@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mesh of examples/hello on the embedded control plane: mesh-controlplane with its development root, and workloads
-as plain processes, each with an address of its own on loopback and the environment that Istio's injector would give it."""
+as plain processes, each with its own address of loopback and the environment that Istio's injector would give it."""
 
 import errno
 import json
@@ -78,7 +78,7 @@ class Program:
 
 
 class EmbeddedMesh:
-    """`with EmbeddedMesh(build, directory) as mesh`: control plane, echo v1 and v2; a client and a stranger may call."""
+    """`with EmbeddedMesh(build, directory) as mesh`: control plane and echo v1 and v2; client and stranger may call."""
 
     title = "mesh-controlplane, the embedded control plane, on loopback"
     change_seconds = 1.0  # for a changed route to be everywhere, with room to spare

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Starts a small mesh and shows on one screen what libmesh does in it. examples/hello/run builds first, then runs this."""
+"""Starts a small mesh and shows on one screen what libmesh does in it. examples/hello/run builds, then runs this."""
 
 import argparse
 import collections
@@ -20,6 +20,7 @@ RETRY_CALLS = 20
 LOAD_PER_SECOND = 200  # what two callers come to that rest 10 ms after each call
 LOOK_AT = 150          # calls on either side of the change
 TURN_AROUND = (("weight: 80", "weight: ?"), ("weight: 20", "weight: 80"), ("weight: ?", "weight: 20"))
+ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 URL = "http://echo:9080/"
 FLAKY_URL = "http://flaky:9080/"
 
@@ -77,8 +78,9 @@ class Show:
 
     def refused(self):
         result = self.calls("stranger", URL)[0]
+        words = result["body"].strip()[:40]
         plain = self.mesh.plaintext_status()
-        self.tell("refused", f"service account stranger gets {result['http_status']} \"{result['body'].strip()}\"\n"
+        self.tell("refused", f"service account stranger gets {result['http_status']} \"{words}\"\n"
                              f"plaintext, without an identity, gets {plain or 'no answer: the connection is closed'}",
                   result["http_status"] == 403 and plain == "", "403 for the stranger, nothing for plaintext")
 
@@ -98,7 +100,7 @@ class Show:
             said = words.read()[-2000:]
         before, after = versions(results[:LOOK_AT]), versions(results[-LOOK_AT:])
         bad = count - sum(versions(results).values())
-        self.tell("live", f"the route was edited to 20 : 80 under load, nothing was restarted, {bad} of {count} calls failed\n"
+        self.tell("live", f"the route was edited to 20 : 80 under load, no restart, {bad} of {count} calls failed\n"
                           f"before: v1 {before['v1']}, v2 {before['v2']}   after: v1 {after['v1']}, v2 {after['v2']}",
                   bad == 0 and is_share(before["v1"], LOOK_AT, 0.8) and is_share(after["v2"], LOOK_AT, 0.8),
                   "no call fails, and the split turns around" + ("\n" + said if bad else ""))
@@ -124,7 +126,9 @@ def is_share(count, total, share):
 
 
 def leave(number, frame):
-    """A signal's default action would not leave the mesh's block, which is what ends its processes."""
+    """A signal's default action would not leave the mesh's block, which ends its processes; nor must a second one."""
+    for other in ENDS:
+        signal.signal(other, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
@@ -140,7 +144,7 @@ def main():
     parser.add_argument("--build", required=True, type=pathlib.Path, help="CMake build folder with the examples")
     parser.add_argument("--istiod", action="store_true", help="with a real Istio (root, network namespaces)")
     arguments = parser.parse_args()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in ENDS:
         signal.signal(number, leave)
     directory = pathlib.Path(tempfile.mkdtemp(prefix="mesh-hello-"))
     start = time.monotonic()
@@ -150,16 +154,17 @@ def main():
             print(f"A client and two versions of a server, libmesh in each, no sidecar, no agent.\n"
                   f"Control plane: {mesh.title}. Joined by token after {time.monotonic() - start:.1f} s.\n", flush=True)
             failed = Show(mesh).run()
+    except (SystemExit, KeyboardInterrupt):  # somebody wants it to end: nothing to look into
+        shutil.rmtree(directory)
+        raise SystemExit(130) from None
     except Exception as error:  # whatever it is: say it, keep the logs
         failed = 1
         print(f"hello: {type(error).__name__}: {error}", file=sys.stderr)
-    finally:
-        if not failed:
-            shutil.rmtree(directory)
     if failed:
         print(f"\nNOT everything happened as expected; the logs are in {directory}", file=sys.stderr)
         return 1
-    print(f"\nEverything happened as expected: calls were routed, retried, refused and re-routed inside the processes,\n"
+    shutil.rmtree(directory)
+    print("\nEverything happened as expected: calls were routed, retried, refused and re-routed inside the processes,\n"
           f"over mutual TLS, as the control plane said. ({time.monotonic() - start:.1f} s)")
     return 0
 

@@ -304,13 +304,12 @@ MESH_EXPORT int mesh_call_wait_writable(struct mesh_call *call, int64_t timeout_
 
 MESH_EXPORT void mesh_call_cancel(struct mesh_call *call)
 {
-	static const struct handover what = {.kind = HANDOVER_CANCEL};
 	bool outer;
 
 	if (!call || is_told(call))
 		return;
 	if (elsewhere(call)) {
-		mesh_handover_post(call, &what);
+		mesh_handover_control(call, HANDOVER_CANCEL);
 		return;
 	}
 	outer = call->in_api;
@@ -321,12 +320,10 @@ MESH_EXPORT void mesh_call_cancel(struct mesh_call *call)
 
 static void set_paused(struct mesh_call *call, bool paused)
 {
-	struct handover what = {.kind = paused ? HANDOVER_PAUSE : HANDOVER_RESUME};
-
 	if (!call || is_told(call))
 		return;
 	if (elsewhere(call))
-		mesh_handover_post(call, &what);
+		mesh_handover_control(call, paused ? HANDOVER_PAUSE : HANDOVER_RESUME);
 	else
 		mesh_call_set_paused(call, paused);
 }

@@ -66,11 +66,13 @@ struct server_call {
 	struct inbound *inbound;
 	struct snapshot *snapshot;      /* whose policies apply */
 	const struct http_config *http; /* in it; NULL: a TCP chain, no HTTP policy */
+	struct rewrite chosen;          /* in it too; no route: none was found */
 	bool handled;                   /* the handler was called */
 	bool responded;
 	bool registered;                /* mesh_call_on was used */
 	size_t body_max;                /* buffering mode */
 	bool buffering;
+	int expired;                    /* the error it ends with although it was answered: a time limit did that */
 };
 
 struct mesh_call {
@@ -85,6 +87,8 @@ struct mesh_call {
 	bool paused;
 	struct loop_task finish;
 	struct loop_mail release_mail;
+	struct loop_mail control_mail; /* enum handover_control from another thread: needs no memory, cannot be refused */
+	atomic_uint control;
 	struct arena arena;
 	struct mesh_call_events events;
 	void *user;

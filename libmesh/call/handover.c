@@ -33,13 +33,6 @@ static void carry_out(struct mesh_call *call, const struct handover *what)
 	case HANDOVER_RESPOND:
 		rc = mesh_serve_respond(call, what->status, what->headers, what->header_count, what->data, what->end);
 		break;
-	case HANDOVER_CANCEL:
-		mesh_call_finish(call, MESH_ERROR_CANCELLED, "cancelled by the application");
-		return;
-	case HANDOVER_PAUSE:
-	case HANDOVER_RESUME:
-		mesh_call_set_paused(call, what->kind == HANDOVER_PAUSE);
-		return;
 	}
 	/* the caller is gone: what cannot be carried out must not be lost silently */
 	if (rc)
@@ -54,16 +47,22 @@ static void given_up(struct mesh_call *call)
 		mesh_call_finish(call, MESH_ERROR_CANCELLED, "released by the application");
 }
 
+/* Something from another thread was carried out, and its reference goes. */
+static void carried_out(struct mesh_call *call)
+{
+	/* the application gave its reference back while this was on its way: what that means is decided here */
+	if (!atomic_load(&call->over) && atomic_load(&call->refs) == 2)
+		given_up(call);
+	mesh_call_drop(call);
+}
+
 static void post_run(struct loop_mail *mail)
 {
 	struct post *post = MESH_CONTAINER(mail, struct post, mail);
 	const struct mesh_mem *mem = &post->call->mesh->mem;
 
 	carry_out(post->call, &post->what);
-	/* the application gave its reference back while this was on its way: what that means is decided here */
-	if (!atomic_load(&post->call->over) && atomic_load(&post->call->refs) == 2)
-		given_up(post->call);
-	mesh_call_drop(post->call);
+	carried_out(post->call);
 	mesh_arena_free(&post->arena);
 	mesh_mem_free(mem, post);
 }
@@ -104,6 +103,34 @@ int mesh_handover_post(struct mesh_call *call, const struct handover *what)
 	atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
 	mesh_loop_post(call->worker->env.loop, &post->mail);
 	return 0;
+}
+
+static void control_run(struct loop_mail *mail)
+{
+	struct mesh_call *call = MESH_CONTAINER(mail, struct mesh_call, control_mail);
+	unsigned control = atomic_exchange(&call->control, 0); /* from here on it may be posted again */
+
+	if (!atomic_load_explicit(&call->over, memory_order_relaxed)) {
+		if (control & HANDOVER_CANCEL)
+			mesh_call_finish(call, MESH_ERROR_CANCELLED, "cancelled by the application");
+		else
+			mesh_call_set_paused(call, control & HANDOVER_PAUSE);
+	}
+	carried_out(call);
+}
+
+void mesh_handover_control(struct mesh_call *call, enum handover_control what)
+{
+	unsigned before = atomic_load(&call->control);
+
+	while (!atomic_compare_exchange_weak(&call->control, &before,
+					     what == HANDOVER_CANCEL ? before | what : (before & HANDOVER_CANCEL) | what))
+		;
+	if (before) /* on its way already */
+		return;
+	call->control_mail.run = control_run;
+	atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
+	mesh_loop_post(call->worker->env.loop, &call->control_mail);
 }
 
 static void release_run(struct loop_mail *mail)

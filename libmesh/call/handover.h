@@ -10,9 +10,13 @@ enum handover_kind {
 	HANDOVER_SEND,
 	HANDOVER_TRAILERS,
 	HANDOVER_RESPOND,
-	HANDOVER_CANCEL,
-	HANDOVER_PAUSE,
-	HANDOVER_RESUME,
+};
+
+/* What must arrive also when memory is short. */
+enum handover_control {
+	HANDOVER_CANCEL = 1,
+	HANDOVER_PAUSE = 2,
+	HANDOVER_RESUME = 4,
 };
 
 struct handover {
@@ -26,6 +30,8 @@ struct handover {
 
 /* Posts it; takes a reference of its own on the call. NOMEM. */
 int mesh_handover_post(struct mesh_call *call, const struct handover *what);
+/* The same without memory: of pausing and resuming the last one counts, cancelling is final. */
+void mesh_handover_control(struct mesh_call *call, enum handover_control what);
 /* Gives the caller's last reference to the worker, which ends the call if it still runs. */
 void mesh_handover_release(struct mesh_call *call);
 /* Blocks a thread that is not the worker's until the call is over. AGAIN when the time is up. */

@@ -18,6 +18,8 @@ static const uint64_t second_ns = 1000000000ULL;
 static const uint64_t handshake_default_ns = 15 * second_ns; /* sniffing and TLS together */
 static const uint64_t head_default_ns = 60 * second_ns;      /* a request head that has begun */
 static const uint64_t idle_default_ns = 3600 * second_ns;    /* Envoy's hour */
+static const uint64_t stream_idle_default_ns = 300 * second_ns; /* Envoy's 5 minutes */
+static const unsigned linger_reads_max = 16;
 static const uint64_t linger_ns = 1 * second_ns;
 static const size_t head_arena_bytes = 256 * 1024;
 
@@ -99,6 +101,24 @@ static uint64_t head_limit_ns(const struct inbound *inbound)
 	return http && http->request_headers_timeout_ns > 0 ? (uint64_t)http->request_headers_timeout_ns : head_default_ns;
 }
 
+/* Neither side of a request moves. */
+static uint64_t stream_idle_limit_ns(const struct inbound *inbound)
+{
+	const struct http_config *http = inbound->chain ? inbound->chain->http : NULL;
+
+	if (!http)
+		return 0;
+	return http->stream_idle_timeout_ns < 0 ? stream_idle_default_ns : (uint64_t)http->stream_idle_timeout_ns;
+}
+
+/* A request from its head to its last byte. */
+static uint64_t request_limit_ns(const struct inbound *inbound)
+{
+	const struct http_config *http = inbound->chain ? inbound->chain->http : NULL;
+
+	return http && http->request_timeout_ns > 0 ? (uint64_t)http->request_timeout_ns : 0;
+}
+
 static void start_timer(struct inbound *inbound, uint64_t ns)
 {
 	if (ns)
@@ -116,6 +136,38 @@ static void watch_head(struct inbound *inbound)
 		inbound->head_ns = mesh_loop_now_ns(inbound->worker->env.loop);
 		inbound->head_number = inbound->mux->carried;
 	}
+}
+
+/* Answers what became too late and ends the connection. */
+static void expire(struct inbound *inbound, int error, int status, const char *why)
+{
+	mesh_mux_drain(inbound->mux);
+	mesh_serve_expire(inbound, error, status, why);
+	mesh_inbound_flush(inbound);
+	if (inbound->state == INBOUND_OPEN) /* not even that much can be sent */
+		mesh_inbound_kill(inbound);
+}
+
+/* True: a request took too long, and the connection with it. */
+static bool check_request(struct inbound *inbound, uint64_t now)
+{
+	uint64_t stream = stream_idle_limit_ns(inbound), request = request_limit_ns(inbound), since;
+
+	if (!inbound->mux->active)
+		return false;
+	since = request || stream ? mesh_serve_receiving_since_ns(inbound) : 0;
+	if (request && since && now - since >= request)
+		expire(inbound, MESH_ERROR_TIMEOUT, 408, "request timeout");
+	else if (stream && now - inbound->active_ns >= stream)
+		expire(inbound, MESH_ERROR_IDLE_TIMEOUT, since ? 408 : 504, "stream timeout");
+	else
+		return false;
+	return true;
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return b && (!a || b < a) ? b : a;
 }
 
 /* Open connections: the timer is not moved at each request but looks how long ago the last sign of life was. */
@@ -138,7 +190,9 @@ static void check_idle(struct inbound *inbound)
 			mesh_inbound_kill(inbound);
 		return;
 	}
-	start_timer(inbound, idle && idle < head ? idle : head);
+	if (check_request(inbound, now))
+		return;
+	start_timer(inbound, sooner(sooner(sooner(idle, head), stream_idle_limit_ns(inbound)), request_limit_ns(inbound)));
 }
 
 static void timer_due(struct loop_timer *timer)
@@ -215,6 +269,7 @@ void mesh_inbound_flush(struct inbound *inbound)
 		return;
 	mesh_loop_undefer(&inbound->flush);
 	inbound->dirty = false;
+	inbound->active_ns = mesh_loop_now_ns(inbound->worker->env.loop);
 	mesh_mux_flush(inbound->mux);
 }
 
@@ -239,12 +294,13 @@ static void mux_step(struct inbound *inbound, unsigned what)
 static void linger_step(struct inbound *inbound)
 {
 	char waste[4096];
+	unsigned reads = 0;
 	ssize_t n;
 
 	do
 		n = recv(inbound->transport->fd, waste, sizeof(waste), MSG_DONTWAIT);
-	while (n > 0);
-	if (n == 0 || (errno != EAGAIN && errno != EINTR))
+	while (n > 0 && ++reads < linger_reads_max); /* others on this thread want their turn, and the timer its */
+	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
 		inbound_end(inbound);
 }
 
@@ -418,6 +474,8 @@ static void take_chain(struct inbound *inbound)
 		return;
 	}
 	inbound->state = INBOUND_SECURING;
+	if (inbound->tls && inbound->chain->transport_timeout_ns > 0)
+		start_timer(inbound, (uint64_t)inbound->chain->transport_timeout_ns);
 	secure_step(inbound);
 }
 

@@ -149,14 +149,47 @@ static int decorate(struct mesh_call *call)
 	return rc;
 }
 
+/*
+ * Whom the request comes from: the connection's peer, or where the connection manager is told to believe those in front of
+ * it, the address that the last of them not to be skipped wrote behind the others in x-forwarded-for.
+ */
+static void remote_address(struct mesh_call *call, struct address *remote)
+{
+	const struct http_config *http = call->serve.http;
+	bool failed = false;
+	struct mesh_slice list =
+		mesh_headers_joined(&call->request.headers, &call->arena, MESH_SLICE("x-forwarded-for"), &failed);
+	uint32_t skip = http->xff_trusted_hops;
+	struct address said;
+	ptrdiff_t comma;
+
+	*remote = call->serve.inbound->remote;
+	if (failed)
+		remote->len = 0; /* nobody: rules that would let somebody in do not match */
+	if (failed || !list.data || (http->use_remote_address && !skip))
+		return;
+	skip -= http->use_remote_address;
+	while (skip-- && (comma = mesh_slice_find_last(list, ',')) >= 0)
+		list.len = (size_t)comma;
+	if (skip != UINT32_MAX) /* fewer addresses than hops */
+		return;
+	comma = mesh_slice_find_last(list, ',');
+	list = mesh_slice_trim(mesh_slice_make(list.data + comma + 1, list.len - (size_t)(comma + 1)));
+	if (!mesh_address_parse(&said, list, 0))
+		*remote = said;
+}
+
 static bool authorized(struct mesh_call *call, const struct authz_config *config, const struct route_request *match)
 {
 	struct listener_stats *stats = &call->serve.inbound->listener->stats;
 	struct authz_request request;
 	struct authz_result result;
+	struct address remote;
 
 	mesh_inbound_authz(call->serve.inbound, &request);
+	remote_address(call, &remote);
 	request.http = match;
+	request.source = &remote;
 	mesh_rbac_check(config, &request, &call->arena, &result);
 	if (result.shadow_checked && !result.shadow_allowed)
 		stat_add(&stats->rq_shadow_denied);
@@ -196,10 +229,49 @@ static bool filters_pass(struct mesh_call *call, const struct route_request *mat
 
 static const struct route *find_route(struct mesh_call *call, const struct route_request *match)
 {
-	const struct route_config *routes = mesh_snapshot_routes(call->serve.snapshot, call->serve.http);
-	const struct virtual_host *host = routes ? mesh_route_find_host(routes, match->authority, &call->arena) : NULL;
+	struct rewrite *chosen = &call->serve.chosen;
 
-	return host ? mesh_route_find(host, match, &call->arena) : NULL;
+	chosen->config = mesh_snapshot_routes(call->serve.snapshot, call->serve.http);
+	if (chosen->config)
+		chosen->host = mesh_route_find_host(chosen->config, match->authority, &call->arena);
+	if (chosen->host)
+		chosen->route = mesh_route_find(chosen->host, match, &call->arena);
+	return chosen->route;
+}
+
+/* The route's changes come last: no rule has seen them. False: answered. */
+static bool rewritten(struct mesh_call *call)
+{
+	int rc = mesh_rewrite_request(&call->serve.chosen, &call->arena, &call->request.authority, &call->request.path,
+				      &call->request.headers);
+
+	if (!rc)
+		return true;
+	refuse(call, rc, 500, "the request as rewritten cannot be served");
+	return false;
+}
+
+/* Names with underscores, which some applications cannot tell from dashes. False: answered. */
+static bool check_underscores(struct mesh_call *call)
+{
+	const struct http_config *http = call->serve.http;
+	struct headers *headers = &call->request.headers;
+	size_t i = 0;
+
+	if (!http->reject_underscores && !http->drop_underscores)
+		return true;
+	while (i < headers->count) {
+		if (!memchr(headers->items[i].name.data, '_', headers->items[i].name.len)) {
+			i++;
+			continue;
+		}
+		if (http->reject_underscores) {
+			refuse(call, MESH_ERROR_DOWNSTREAM_PROTOCOL, 400, "header name with an underscore");
+			return false;
+		}
+		mesh_headers_remove(headers, headers->items[i].name);
+	}
+	return true;
 }
 
 /* Everything before the application. False: answered. */
@@ -218,6 +290,8 @@ static bool admit(struct mesh_call *call)
 		refuse(call, MESH_ERROR_DOWNSTREAM_PROTOCOL, 400, "invalid path");
 		return false;
 	}
+	if (rc >= 0 && !check_underscores(call))
+		return false;
 	if (rc >= 0)
 		rc = decorate(call);
 	if (rc < 0) {
@@ -240,7 +314,7 @@ static bool admit(struct mesh_call *call)
 	if (!filters_pass(call, &match, route))
 		return false;
 	if (route->kind == ROUTE_CLUSTER || route->kind == ROUTE_NON_FORWARDING)
-		return true;
+		return rewritten(call);
 	if (route->kind == ROUTE_DIRECT_RESPONSE)
 		answer(call, (int)route->direct_status, route->direct_body, (struct mesh_slice){NULL, 0});
 	else
@@ -323,7 +397,12 @@ static void on_writable(struct exchange *exchange)
 
 static void on_over(struct exchange *exchange, int error, const char *why, bool unprocessed)
 {
-	mesh_call_finish(call_of(exchange), error == MESH_ERROR_RESET ? MESH_ERROR_CLOSED : error, why);
+	struct mesh_call *call = call_of(exchange);
+
+	if (!error && call->serve.expired)
+		mesh_call_finish(call, call->serve.expired, NULL);
+	else
+		mesh_call_finish(call, error == MESH_ERROR_RESET ? MESH_ERROR_CLOSED : error, why);
 }
 
 static const struct exchange_events serve_events = {
@@ -333,6 +412,37 @@ static const struct exchange_events serve_events = {
 	.writable = on_writable,
 	.over = on_over,
 };
+
+static struct mesh_call *present_call(const struct inbound *inbound)
+{
+	MESH_LIST_EACH(at, &inbound->worker->calls) {
+		struct mesh_call *call = MESH_CONTAINER(at, struct mesh_call, link);
+
+		if (call->server && call->serve.inbound == inbound && !atomic_load(&call->over))
+			return call;
+	}
+	return NULL;
+}
+
+uint64_t mesh_serve_receiving_since_ns(const struct inbound *inbound)
+{
+	const struct mesh_call *call = present_call(inbound);
+
+	return call && !call->received_end ? call->started_ns : 0;
+}
+
+void mesh_serve_expire(struct inbound *inbound, int error, int status, const char *why)
+{
+	struct mesh_call *call = present_call(inbound);
+
+	if (!call)
+		return;
+	call->serve.expired = error;
+	if (call->serve.responded)
+		mesh_call_finish(call, error, why);
+	else
+		refuse(call, error, status, why);
+}
 
 static bool hop_by_hop(struct mesh_slice name)
 {
@@ -386,6 +496,8 @@ int mesh_serve_respond(struct mesh_call *call, int status, const struct mesh_hea
 	if (status < 200 || status > 599)
 		return MESH_ERROR_INVALID;
 	rc = response_headers(call, &head, headers, count);
+	if (!rc && call->serve.chosen.route)
+		rc = mesh_rewrite_response(&call->serve.chosen, &call->arena, &head.headers);
 	if (rc)
 		return rc;
 	if (end && !(bodyless && head.content_length >= 0 && !body.len)) {

@@ -54,7 +54,7 @@ struct control_ops {
 	int (*open)(struct control *control, const struct control_target *target, const char *method,
 		    const struct mesh_header *headers, size_t header_count, uint32_t timeout_ms,
 		    struct control_handler *handler, struct control_stream **stream);
-	/* Copies. `last`: nothing follows from our side. NOMEM, STATE. */
+	/* Copies. `last`: nothing follows from our side. NOMEM; STATE: it has ended, and `closed` follows if it is not told yet. */
 	int (*send)(struct control_stream *stream, struct mesh_slice bytes, bool last);
 	/* Cancels what is not over, frees; no event comes afterwards. Allowed inside events. NULL allowed. */
 	void (*close)(struct control_stream *stream);

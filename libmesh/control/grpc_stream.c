@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "base/buf.h"
 
@@ -25,6 +26,7 @@ enum {
 	KEEPALIVE_MS = 30000,
 	KEEPALIVE_TIMEOUT_MS = 10000,
 	CONNECT_TIMEOUT_MS = 10000,
+	LEAVE_MS_MAX = 500,
 };
 
 struct grpc_control {
@@ -34,7 +36,13 @@ struct grpc_control {
 	struct loop *loop;
 	grpc_completion_queue *queue;
 	pthread_t thread;
+	bool guest;     /* somebody in this process had started gRPC before */
 	size_t streams; /* not freed yet */
+	/*
+	 * Counted before a completion is gRPC's, read when it comes back: gRPC's locks order what both threads write, but no
+	 * thread sanitizer sees them. Not in the completion, whose own memory this is about.
+	 */
+	atomic_uint lent;
 };
 
 enum completion_kind { STARTED, RECEIVED, SENT, ENDED, COMPLETIONS };
@@ -46,8 +54,6 @@ struct completion {
 	struct loop *loop;
 	enum completion_kind kind;
 	bool pending;
-	/* Set before it is gRPC's: its locks order what both threads write, but no thread sanitizer sees them. */
-	atomic_bool lent;
 };
 
 struct outgoing {
@@ -91,7 +97,7 @@ static void *queue_main(void *argument)
 			return NULL;
 		if (event.type != GRPC_OP_COMPLETE)
 			continue;
-		atomic_exchange_explicit(&completion->lent, false, memory_order_acquire);
+		atomic_load_explicit(&control->lent, memory_order_acquire);
 		mesh_loop_post(completion->loop, &completion->mail);
 	}
 }
@@ -109,6 +115,19 @@ static int start_thread(struct grpc_control *control)
 	return error ? MESH_ERROR_SYSTEM : 0;
 }
 
+/*
+ * A channel is freed some time after its last stream, on one of gRPC's own threads, and keeps gRPC up until then. Nothing of
+ * ours may outlive mesh_close, so wait for that; not where gRPC stays up for somebody else.
+ */
+static void leave_grpc(const struct grpc_control *control)
+{
+	const struct timespec step = {.tv_nsec = 1000000};
+
+	grpc_shutdown_blocking();
+	for (int ms = 0; ms < LEAVE_MS_MAX && !control->guest && grpc_is_initialized(); ms++)
+		nanosleep(&step, NULL);
+}
+
 static int grpc_control_start(const struct control_ops *ops, const struct mesh_mem *mem, const struct log *log,
 			      struct loop *loop, struct control **result)
 {
@@ -121,13 +140,14 @@ static int grpc_control_start(const struct control_ops *ops, const struct mesh_m
 	control->mem = mem;
 	control->log = log;
 	control->loop = loop;
+	control->guest = grpc_is_initialized();
 	grpc_init();
 	control->queue = grpc_completion_queue_create_for_next(NULL);
 	rc = start_thread(control);
 	if (rc) {
 		grpc_completion_queue_shutdown(control->queue);
 		grpc_completion_queue_destroy(control->queue);
-		grpc_shutdown();
+		leave_grpc(control);
 		mesh_mem_free(mem, control);
 		return rc;
 	}
@@ -145,7 +165,7 @@ static void grpc_control_stop(struct control *base)
 	while (control->streams && mesh_loop_run(control->loop, 0) > 0)
 		;
 	grpc_completion_queue_destroy(control->queue);
-	grpc_shutdown();
+	leave_grpc(control);
 	mesh_mem_free(control->mem, control);
 }
 
@@ -254,7 +274,7 @@ static int start_batch(struct control_stream *stream, enum completion_kind kind,
 	struct completion *completion = &stream->completions[kind];
 	grpc_call_error error;
 
-	atomic_store_explicit(&completion->lent, true, memory_order_release);
+	atomic_fetch_add_explicit(&stream->control->lent, 1, memory_order_release);
 	error = grpc_call_start_batch(stream->call, ops, count, completion, NULL);
 	if (error != GRPC_CALL_OK)
 		return error == GRPC_CALL_ERROR_INVALID_METADATA ? MESH_ERROR_INVALID : MESH_ERROR_STATE;

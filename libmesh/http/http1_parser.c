@@ -517,6 +517,10 @@ static enum http1_step take_trailers(struct http1_parser *parser, struct mesh_sl
 	len = mesh_http1_find_head(parser, *input);
 	if (len <= 0)
 		return len ? HTTP1_WRONG : HTTP1_MORE;
+	if (!arena) { /* nobody wants them */
+		skip(input, (size_t)len);
+		return HTTP1_END;
+	}
 	rest = mesh_arena_slice(arena, mesh_slice_make(input->data, (size_t)len), NULL);
 	if (!rest.data)
 		return body_wrong(parser, "no memory for trailers");

@@ -48,7 +48,7 @@ int mesh_http1_parse_request(struct http1_parser *parser, struct mesh_slice byte
 /* `to_head`: the request was HEAD. */
 int mesh_http1_parse_response(struct http1_parser *parser, struct mesh_slice bytes, bool to_head, struct arena *arena,
 			      struct http_head *head);
-/* Consumes from *input. At HTTP1_END *trailers is filled when there were some. */
+/* Consumes from *input. Without an arena trailers are passed over. At HTTP1_END *trailers is filled when there were some. */
 enum http1_step mesh_http1_body(struct http1_parser *parser, struct mesh_slice *input, struct mesh_slice *data,
 				struct arena *arena, struct headers *trailers);
 

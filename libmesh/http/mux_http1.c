@@ -128,7 +128,7 @@ static void settle(struct http1 *http1)
 		if (!exchange->sent_end)
 			return;
 		if (!exchange->received_end)
-			http1->wasting = !http1->want_continue; /* a body that was not asked for may never come */
+			http1->wasting = !http1->want_continue && !http1->base.draining; /* what may never come is not awaited */
 		reusable = !http1->close_after && !http1->base.draining;
 	} else {
 		if (!exchange->received_end)
@@ -138,8 +138,11 @@ static void settle(struct http1 *http1)
 	exchange_over(http1, 0, "", false);
 	if (http1->dead)
 		return;
-	if (!reusable && !http1->wasting)
+	if (!reusable && !http1->wasting) {
+		if (!http1->base.server)
+			mesh_buf_clear(&http1->out); /* answered already: a peer that does not read must not hold the connection */
 		doom(http1, 0, "");
+	}
 	else if (!http1->wasting)
 		http1->base.owner->idle(&http1->base);
 }
@@ -311,7 +314,10 @@ static bool parse_body(struct http1 *http1, struct mesh_slice *input)
 		message_complete(http1);
 		return true;
 	case HTTP1_WRONG:
-		wrong_message(http1);
+		if (http1->wasting) /* was answered: a second answer would be taken for another's */
+			doom(http1, 0, http1->parser.why.text);
+		else
+			wrong_message(http1);
 		return false;
 	}
 	return false;
@@ -458,6 +464,19 @@ static void http1_ready(struct mux *mux, unsigned what)
 		wants_changed(http1);
 }
 
+/*
+ * Client: the request can be sent no further. A server that answers before it heard all and closes is not a failure as long
+ * as its answer can be read.
+ */
+static bool answered_early(struct http1 *http1)
+{
+	if (http1->base.server || http1->dead || http1->reading || !http1->exchange)
+		return false;
+	mesh_buf_clear(&http1->out);
+	read_some(http1);
+	return http1->dead || (http1->exchange && http1->exchange->head_received);
+}
+
 static void write_some(struct http1 *http1)
 {
 	while (mesh_buf_len(&http1->out)) {
@@ -470,6 +489,8 @@ static void write_some(struct http1 *http1)
 		if (n < 0) {
 			int error = http1->dead ? http1->error : (int)n;
 
+			if (answered_early(http1))
+				return;
 			fail(http1, (int)n, http1->base.transport->why.text);
 			http1->error = error ? error : (int)n;
 			return;
@@ -604,6 +625,16 @@ static int http1_send_head(struct exchange *exchange, const struct http_head *he
 	return 0;
 }
 
+/* No memory in the middle of a message: `over` comes, here and at the peer's. */
+static int cannot_go_on(struct http1 *http1, int error)
+{
+	if (error == MESH_ERROR_NOMEM) {
+		fail(http1, error, "no memory to send a message");
+		make_dirty(http1);
+	}
+	return error;
+}
+
 static int http1_send_data(struct exchange *exchange, struct mesh_slice data, bool end)
 {
 	struct http1 *http1 = http1_of(exchange->mux);
@@ -626,7 +657,7 @@ static int http1_send_data(struct exchange *exchange, struct mesh_slice data, bo
 	if (!rc && end && http1->body == HTTP1_BODY_CHUNKED)
 		rc = mesh_http1_write_last_chunk(&http1->out, NULL);
 	if (rc)
-		return rc;
+		return cannot_go_on(http1, rc);
 	http1->to_send -= http1->body == HTTP1_BODY_LENGTH ? data.len : 0;
 	exchange->sent_end = end;
 	make_dirty(http1);
@@ -645,7 +676,7 @@ static int http1_send_trailers(struct exchange *exchange, const struct headers *
 	else if (http1->to_send)
 		return MESH_ERROR_INVALID;
 	if (rc)
-		return rc;
+		return cannot_go_on(http1, rc);
 	exchange->sent_end = true;
 	make_dirty(http1);
 	return 0;

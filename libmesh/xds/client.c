@@ -185,7 +185,8 @@ static void on_message(struct control_handler *handler, struct mesh_slice bytes)
 	struct why why = {{0}};
 	int rc = mesh_ads_receive(&client->ads, bytes, &why);
 
-	if (rc) {
+	/* STATE: the stream has ended while this came, and the reason follows */
+	if (rc && rc != MESH_ERROR_STATE) {
 		disconnect(client, false, rc == MESH_ERROR_INVALID ? MESH_ERROR_CONTROL_PLANE : rc,
 			   why.text[0] ? why.text : mesh_error_text(rc));
 		return;

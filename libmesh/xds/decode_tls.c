@@ -3,6 +3,8 @@
  * Transport sockets of clusters and filter chains: raw, or TLS with certificates by secret name. A setting that is not
  * understood is never passed over: it gives a reason, and the owner fails closed.
  */
+#include <mesh/error.h>
+
 #include "xds/decode.h"
 
 #include "envoy/config/core/v3/base.pb-c.h"
@@ -62,7 +64,9 @@ static struct mesh_slice cipher_list(struct decode *d, const tls_parameters *mes
 				rc = mesh_buf_printf(&joined, "%c", *c == '|' ? ':' : *c);
 		}
 	}
-	if (rc < 0)
+	if (rc == MESH_ERROR_NOMEM)
+		mesh_decode_nomem(d);
+	else if (rc < 0)
 		mesh_decode_fail_field(d, "cipher_suites", "too long");
 	else
 		list = mesh_decode_bytes(d, mesh_buf_slice(&joined));

@@ -14,6 +14,7 @@ import unittest
 
 SECURITY = "security.istio.io/v1"
 NETWORKING = "networking.istio.io/v1"
+ENVOY_FILTER = "networking.istio.io/v1alpha3"
 ECHO_URL = "http://echo.default.svc.cluster.local:8080"
 POLICY_KINDS = (("VirtualService", NETWORKING), ("DestinationRule", NETWORKING),
                 ("PeerAuthentication", SECURITY), ("AuthorizationPolicy", SECURITY))
@@ -41,7 +42,7 @@ def pod_manifest(name, app, version="v1", account=None, port=8080, in_mesh=True,
 
 
 def service_manifest(name, port=8080, app=None, protocol="http", **spec):
-    """A service for the pods of `app`, on their port 8080 or the one given; the port's name tells Istio the protocol."""
+    """A service for the pods of `app`, on their port 8080 or the one given; its name tells Istio the protocol."""
     return {"apiVersion": "v1", "kind": "Service",
             "metadata": {"name": name, "namespace": "default", "labels": {"app": name}},
             "spec": {"selector": {"app": app or name},
@@ -146,7 +147,7 @@ def eventually(condition, what, seconds=PUSH_SECONDS):
 class Load:
     """mesh-call in the background, calling until it is told to stop; leaving the block fails on any failed call."""
 
-    def __init__(self, pod, url=ECHO_URL, concurrency=4, interval_ms=25, env=None):
+    def __init__(self, pod, url=ECHO_URL, concurrency=8, interval_ms=10, env=None):
         self.pod = pod
         self.results = []
         self.argv = _call_argv(url, ["-n", "1000000000", "-c", str(concurrency), "--interval-ms", str(interval_ms)])
@@ -267,7 +268,7 @@ class MeshTest(unittest.TestCase):
         return self.lab.control.metric("pilot_total_xds_rejects")
 
     def check_accepted(self, before):
-        """No case configures anything that libmesh could not take; a restart of istiod only takes the count back to 0."""
+        """No case configures what libmesh could not take; a restart of istiod only takes the count back to 0."""
         self.assertLessEqual(self.rejects(), before, "libmesh has refused what istiod sent (ACK ERROR in istiod.log)")
 
     def clear_policies(self):

@@ -105,7 +105,7 @@ class Configuration(MeshTest):
         self.assertEqual(set(values(dump, "lb_endpoints")[0][0]["endpoint"]["address"]), {"socket_address"})
 
     def test_nothing_is_rejected(self):
-        """All that a default istiod sends is taken: by the servers since their start, by clients as their dump shows."""
+        """All that a default istiod sends is taken: by the servers since their start, by clients as dumps show."""
         self.assertEqual(self.rejects(), 0)
         for env in ({}, SOTW):
             with self.subTest(env=env):

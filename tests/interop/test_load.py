@@ -10,8 +10,8 @@ import tempfile
 
 import ca
 
-from harness import JOIN_SECONDS, NETWORKING, SOTW, Load, MeshTest, authorization, curl, echo_of, eventually, header_of, last
-from harness import names, pod_manifest, policy, program, service_manifest, split, subsets
+from harness import JOIN_SECONDS, NETWORKING, SOTW, Load, MeshTest, authorization, curl, echo_of, eventually, header_of
+from harness import last, names, pod_manifest, policy, program, service_manifest, split, subsets
 
 RECONNECT_SECONDS = 45  # the backoff may have grown while istiod was away
 
@@ -136,7 +136,7 @@ class Certificates(MeshTest):
         self.assertGreaterEqual(issued, 6, "certificates issued: for the client at least 3, for the server as many")
 
     def test_root_replaced(self):
-        """The mesh moves to another root as one does: all trust it first, then it signs, then the old one is forgotten."""
+        """The mesh moves to another root as one does: all trust it, then it signs, then the old one is forgotten."""
         directory = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         old, new = directory / "old", directory / "new"
         shutil.copytree(self.lab.directory / "ca", old)
@@ -158,15 +158,15 @@ class Certificates(MeshTest):
         ca.switch(self.lab.directory / "ca", signer, *trusted)
         self.lab.start_istiod()
         roots = (self.lab.directory / "ca" / "root-cert.pem").read_text().strip()
-        eventually(lambda: self.lab.control.root_certificate("default").strip() == roots, "the new roots are published", 30)
+        eventually(lambda: self.lab.control.root_certificate("default").strip() == roots, "the roots are published", 30)
         for pod in self.lab.pods.values():
             self.lab.write_secrets(pod)
 
     def brief_leads_to(self, root):
         """Whether the certificate that brief-1 shows leads to that root."""
-        done = subprocess.run(self.outside.command(["openssl", "s_client", "-connect", self.brief.address + ":8080",
-                                                    "-alpn", "istio", "-CAfile", str(root), "-no-CApath", "-no-CAstore"]),
-                              env=self.outside.environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              check=False)
+        argv = ["openssl", "s_client", "-connect", self.brief.address + ":8080", "-alpn", "istio",
+                "-CAfile", str(root), "-no-CApath", "-no-CAstore"]
+        done = subprocess.run(self.outside.command(argv), env=self.outside.environment(), stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False)
         self.assertIn("Server certificate", done.stdout, done.stderr)
         return "Verify return code: 0 (ok)" in done.stdout

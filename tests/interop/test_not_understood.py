@@ -3,7 +3,7 @@
 
 import json
 
-from harness import ECHO_URL, SECURITY, MeshTest, call, curl, eventually, policy
+from harness import ECHO_URL, ENVOY_FILTER, SECURITY, MeshTest, call, curl, eventually, policy
 
 FIRST = {"app": "echo", "version": "v1"}
 
@@ -31,7 +31,7 @@ class NotUnderstood(MeshTest):
             "name": "envoy.filters.network.http_connection_manager",
             "subFilter": {"name": "envoy.filters.http.router"}}}}}
         before = self.rejects()
-        self.apply_for_now(policy("EnvoyFilter", "networking.istio.io/v1alpha3", "lua", {
+        self.apply_for_now(policy("EnvoyFilter", ENVOY_FILTER, "lua", {
             "workloadSelector": {"labels": FIRST},
             "configPatches": [{"applyTo": "HTTP_FILTER", "match": place,
                                "patch": {"operation": "INSERT_BEFORE", "value": lua}}]}))
@@ -47,7 +47,7 @@ class NotUnderstood(MeshTest):
         """A request with a token that nobody signed must not pass as if there were no rule."""
         self.apply_for_now(policy("RequestAuthentication", SECURITY, "jwt", {
             "selector": {"matchLabels": FIRST},
-            "jwtRules": [{"issuer": "tester", "jwks": json.dumps({"keys": [{"kty": "oct", "kid": "k", "k": "AAAA"}]})}]}))
+            "jwtRules": [{"issuer": "tester", "jwks": json.dumps({"keys": [{"kty": "oct", "k": "AAAA"}]})}]}))
         forged = ["-H", "Authorization: Bearer eyJhbGciOiJub25lIn0.eyJpc3MiOiJ0ZXN0ZXIifQ."]
         result = eventually(lambda: self.refusal(forged), "echo-v1 refuses the token")
         self.assertIn(result, (401, 403, 503))

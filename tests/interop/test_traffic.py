@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does the client route, retry and give up as VirtualService and DestinationRule say?"""
 
-from harness import ECHO_URL, NETWORKING, Load, MeshTest, call, echo_of, eventually, good, header_of, last, names
-from harness import policy, split, subsets, values
+from harness import ECHO_URL, ENVOY_FILTER, NETWORKING, Load, MeshTest, call, echo_of, eventually, good, header_of, last
+from harness import names, policy, split, subsets, values
 
 
 def virtual_service(*http):
@@ -69,6 +69,25 @@ class Routing(MeshTest):
         self.assertEqual(header_of(result["headers"], "x-back"), "b")
         self.assertIsNone(header_of(result["headers"], "server"))
         self.assertEqual(echo_of(self.call(url=ECHO_URL + "/older"))["path"], "/older")
+
+    def test_changes_at_the_server(self):
+        """The routes of virtualInbound may have changes too; istiod puts there what an EnvoyFilter says."""
+        added = [{"header": {"key": "x-of-the-server", "value": "yes"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}]
+        manifest = policy("EnvoyFilter", ENVOY_FILTER, "headers", {
+            "workloadSelector": {"labels": {"app": "echo"}},
+            "configPatches": [{"applyTo": "VIRTUAL_HOST", "match": {"context": "SIDECAR_INBOUND"},
+                               "patch": {"operation": "MERGE", "value": {
+                                   "request_headers_to_add": added, "request_headers_to_remove": ["x-gone"],
+                                   "response_headers_to_add": added}}}]})
+        self.addCleanup(self.lab.delete, [manifest])
+        self.apply(manifest)
+
+        def changed():
+            result = self.call("-H", "x-gone: 1")
+            return result if header_of(result["headers"], "x-of-the-server") else None
+        seen = echo_of(eventually(changed, "the response is changed"))["headers"]
+        self.assertEqual(header_of(seen, "x-of-the-server"), "yes")
+        self.assertIsNone(header_of(seen, "x-gone"))
 
     def test_timeout_of_the_route(self):
         self.apply(virtual_service({"timeout": "0.3s", "route": [{"destination": {"host": "echo"}}]}))

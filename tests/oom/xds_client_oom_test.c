@@ -40,7 +40,7 @@ static void answer_csr(struct control_stream *stream)
 	char *list[2] = {NULL, ca.root_pem}, *room;
 	struct mesh_slice bytes;
 
-	while (!scripted_sent_left(stream) && !scripted_wait_closed(stream))
+	while (!scripted_sent_left(stream) && !scripted_is_closed(stream))
 		;
 	if (!scripted_sent_left(stream) || !scripted_wait_sent(stream, &bytes))
 		return;

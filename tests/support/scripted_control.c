@@ -354,6 +354,16 @@ bool scripted_wait_closed(struct control_stream *stream)
 	return wait_for(stream->script, is_closed, stream);
 }
 
+bool scripted_is_closed(struct control_stream *stream)
+{
+	bool closed;
+
+	pthread_mutex_lock(&stream->script->shared.lock);
+	closed = stream->closed;
+	pthread_mutex_unlock(&stream->script->shared.lock);
+	return closed;
+}
+
 bool scripted_wait_refused(struct scripted_control *script, unsigned count)
 {
 	return wait_for(script, is_refused, &count);

@@ -54,6 +54,7 @@ struct control_stream *scripted_wait_open(struct scripted_control *script, const
 /* The next message the owner sent, in *bytes; false when none comes. */
 bool scripted_wait_sent(struct control_stream *stream, struct mesh_slice *bytes);
 bool scripted_wait_closed(struct control_stream *stream);
+bool scripted_is_closed(struct control_stream *stream);
 /* Waits for `open` having been refused that often. */
 bool scripted_wait_refused(struct scripted_control *script, unsigned count);
 /* Sent already and not taken yet, without waiting. */

@@ -547,6 +547,10 @@ static void test_tokens(void **state)
 
 	(void)state;
 	mesh_buf_init(&token, &mesh_mem_default, 0);
+	/* names that could end the text they are put into */
+	assert_int_equal(cp_token_make(&token, key, &(struct cp_identity){"shop", "we\"b"}, 1000, 60), MESH_ERROR_INVALID);
+	assert_int_equal(cp_token_make(&token, key, &(struct cp_identity){"", "web"}, 1000, 60), MESH_ERROR_INVALID);
+	assert_int_equal(mesh_buf_len(&token), 0);
 	assert_int_equal(cp_token_make(&token, key, &identity, 1000, 60), 0);
 	assert_int_equal(cp_token_check(key, mesh_buf_slice(&token), 1059, &read, &why), 0);
 	assert_string_equal(read.namespace_name, "shop");
@@ -679,6 +683,20 @@ static void test_keys_are_private(void **state)
 	ERR_clear_error();
 }
 
+/* A damaged root is an error: a new one in its place would leave every workload without its peers. */
+static void test_damaged_root(void **state)
+{
+	struct why why = {""};
+	struct cp_ca ca;
+
+	(void)state;
+	put_file(CP_CA_ROOT, "damaged");
+	assert_int_equal(cp_ca_open(&ca, dir, "test.domain", 3600, &why), MESH_ERROR_CERTIFICATE);
+	assert_non_null(strstr(why.text, CP_CA_ROOT ": not a certificate"));
+	cp_ca_close(&ca);
+	ERR_clear_error();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -696,6 +714,7 @@ int main(void)
 		cmocka_unit_test(test_tokens),
 		cmocka_unit_test_setup_teardown(test_certificates, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_keys_are_private, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_damaged_root, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -438,12 +438,19 @@ static void files_replaced(void **state)
 	until(&f, &f.changes, 2);
 	assert_true(mesh_slice_equal(f.certificate->chain_pem, mesh_slice_of(next_chain)));
 	assert_true(mesh_slice_equal(f.certificate->key_pem, mesh_slice_of(next_key)));
+	/* the key alone, for a moment half written */
+	write_file(f.key, "-----BEGIN");
+	until(&f, &f.failures, f.failures + 1);
+	assert_string_equal(f.why, "certificate: made for another private key");
+	write_file(f.key, next_key);
+	until(&f, &f.changes, 3);
+	assert_true(mesh_slice_equal(f.certificate->key_pem, mesh_slice_of(next_key)));
 	/* gone altogether: the last pair stays */
 	unlink(f.cert);
 	unlink(f.key);
 	until(&f, &f.failures, f.failures + 1);
 	assert_int_equal(f.error, MESH_ERROR_BOOTSTRAP);
-	assert_int_equal(f.changes, 2);
+	assert_int_equal(f.changes, 3);
 	assert_int_equal(f.script.shared.opened, 0); /* nobody was asked */
 	free(chain);
 	free(key);

@@ -68,6 +68,7 @@ static void recorded_all(void **state)
 		{XDS_CLUSTER, PACKED("mixed.client.delta.cds")},
 		{XDS_ENDPOINT, PACKED("mixed.client.delta.eds")},
 		{XDS_LISTENER, PACKED("disable.echo-v1.delta.lds")},
+		{XDS_LISTENER, PACKED("unknown/mixed.client.delta.lds")}, /* with a mongo_proxy, which only counts */
 		{XDS_ROUTE, PACKED("mixed.client.delta.rds")},
 	};
 	struct resource_fixture f;
@@ -82,6 +83,11 @@ static void recorded_all(void **state)
 	assert_true(mesh_slice_prefix(mesh_buf_slice(&f.rejects), MESH_SLICE("virtualInbound: filter_chains[")));
 	assert_true(mesh_slice_contains(mesh_buf_slice(&f.rejects), MESH_SLICE("\"example.lua\"")));
 	assert_non_null(fixture_snapshot(&f)->virtual_inbound);
+	mesh_buf_clear(&f.rejects);
+	all = xds_sample_load(&f.arena, PACKED("unknown/guarded.echo-v1.delta.lds"), &count);
+	assert_int_equal(fixture_apply_rc(&f, XDS_LISTENER, all, count, false), 0);
+	assert_true(mesh_slice_contains(mesh_buf_slice(&f.rejects), MESH_SLICE("tokens cannot be verified")));
+	assert_true(mesh_slice_contains(mesh_buf_slice(&f.rejects), MESH_SLICE("ext_authz")));
 	fixture_end(&f);
 }
 

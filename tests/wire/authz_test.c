@@ -25,11 +25,12 @@ struct gate {
 	struct test_ca ca;
 	struct mesh_listener *listener;
 	atomic_int calls;
-	char path[512]; /* the handler's last */
+	char path[512];     /* the handler's last */
+	size_t underscores; /* header names with one, of the same */
 	/* what the inbound chain enforces */
 	struct authz_config http, network;
 	bool has_http, has_network;
-	struct http_config paths; /* normalization */
+	struct http_config paths; /* normalization, and whom to believe */
 };
 
 static struct mesh_slice text(const char *s)
@@ -43,6 +44,9 @@ static void handler(struct mesh_call *call, void *user)
 	struct mesh_slice path = mesh_call_path(call);
 
 	snprintf(gate->path, sizeof(gate->path), "%.*s", (int)path.len, path.data);
+	gate->underscores = 0;
+	for (size_t i = 0; mesh_call_header_at(call, i).name.data; i++)
+		gate->underscores += mesh_slice_find(mesh_call_header_at(call, i).name, '_') >= 0;
 	atomic_fetch_add(&gate->calls, 1);
 	mesh_call_respond(call, 200, NULL, 0, mesh_call_path(call), true);
 }
@@ -56,6 +60,10 @@ static void edit_chain(struct data_plane *plane, struct chain *chain, struct are
 	chain->http->normalize_path = gate->paths.normalize_path;
 	chain->http->merge_slashes = gate->paths.merge_slashes;
 	chain->http->escaped_slashes = gate->paths.escaped_slashes;
+	chain->http->xff_trusted_hops = gate->paths.xff_trusted_hops;
+	chain->http->use_remote_address = gate->paths.use_remote_address;
+	chain->http->reject_underscores = gate->paths.reject_underscores;
+	chain->http->drop_underscores = gate->paths.drop_underscores;
 	if (gate->has_http) {
 		chain->http->filters = mesh_arena_array(arena, 1, sizeof(*chain->http->filters));
 		chain->http->filter_count = 1;
@@ -387,6 +395,77 @@ static void test_plaintext_has_no_identity(void **state)
 	expect(gate, "GET", "/", 200);
 }
 
+static void forwarded(struct gate *gate, const char *xff, int status)
+{
+	char request[512], got[4096];
+	int fd = raw_connect(gate->plane.ports[0]);
+
+	snprintf(request, sizeof(request), "GET / HTTP/1.1\r\nHost: reviews\r\n%s\r\n", xff);
+	assert_true(raw_say(fd, request));
+	assert_true(raw_response(fd, got, sizeof(got)));
+	if (atoi(got + 9) != status)
+		fail_msg("%s: expected %d, got %.12s", xff, status, got);
+	close(fd);
+}
+
+/* Where a request comes from is what the last proxy wrote, or the connection: as the connection manager is set up. */
+static void test_remote_addresses(void **state)
+{
+	static struct authz_rule far = {.kind = AUTHZ_REMOTE_IP, .cidr = {{10, 1, 0, 0}, false, 16}};
+	struct gate *gate = *state;
+	struct made made;
+
+	gate->plane.inbound = DATA_PLANE_DISABLE;
+	gate->plane.client_tls = NULL;
+	gate->has_http = true;
+	gate->http.rules = &made.rules;
+	make(&made, AUTHZ_DENY, NULL, NULL);
+	made.policy.principals = &far;
+	publish(gate);
+	forwarded(gate, "", 200);
+	forwarded(gate, "X-Forwarded-For: 10.1.2.3\r\n", 403);
+	forwarded(gate, "X-Forwarded-For: 10.2.2.3\r\n", 200);
+	forwarded(gate, "X-Forwarded-For: 10.1.2.3, 10.2.2.3\r\n", 200);
+	forwarded(gate, "X-Forwarded-For: 10.2.2.3 ,10.1.2.3 \r\n", 403);
+	forwarded(gate, "X-Forwarded-For: 10.2.2.3\r\nX-Forwarded-For: 10.1.2.3\r\n", 403);
+	forwarded(gate, "X-Forwarded-For: 10.1.2.3\r\nX-Forwarded-For: nobody\r\n", 200);
+	gate->paths.xff_trusted_hops = 1;
+	publish(gate);
+	forwarded(gate, "X-Forwarded-For: 10.1.2.3, 10.2.2.3\r\n", 403);
+	forwarded(gate, "X-Forwarded-For: 10.2.2.3, 10.1.2.3\r\n", 200);
+	forwarded(gate, "X-Forwarded-For: 10.1.2.3\r\n", 200); /* fewer than that: the connection's */
+	gate->paths.use_remote_address = true;
+	publish(gate);
+	forwarded(gate, "X-Forwarded-For: 10.2.2.3, 10.1.2.3\r\n", 403);
+	gate->paths.xff_trusted_hops = 0;
+	publish(gate);
+	forwarded(gate, "X-Forwarded-For: 10.1.2.3\r\n", 200);
+	/* rules on the connection itself believe no header */
+	far.kind = AUTHZ_DIRECT_REMOTE_IP;
+	gate->paths.use_remote_address = false;
+	publish(gate);
+	forwarded(gate, "X-Forwarded-For: 10.1.2.3\r\n", 200);
+	far.kind = AUTHZ_REMOTE_IP;
+}
+
+static void test_underscores(void **state)
+{
+	struct gate *gate = *state;
+
+	gate->plane.inbound = DATA_PLANE_DISABLE;
+	publish(gate);
+	forwarded(gate, "X_A: b\r\n", 200);
+	gate->paths.reject_underscores = true;
+	publish(gate);
+	forwarded(gate, "X_A: b\r\n", 400);
+	forwarded(gate, "X-A: b_c\r\n", 200);
+	gate->paths.reject_underscores = false;
+	gate->paths.drop_underscores = true;
+	publish(gate);
+	forwarded(gate, "X_A: b\r\nX_A: c\r\nX-End: d\r\n", 200);
+	assert_int_equal(gate->underscores, 0);
+}
+
 static void not_understood(struct data_plane *plane, struct chain *chain, struct arena *arena, bool inbound)
 {
 	if (!inbound)
@@ -466,6 +545,8 @@ int main(void)
 		CASE(test_paths_are_normalized_before_rules),
 		CASE(test_network_rules),
 		CASE(test_plaintext_has_no_identity),
+		CASE(test_remote_addresses),
+		CASE(test_underscores),
 		CASE(test_what_is_not_understood_fails_closed),
 		CASE(test_rules_follow_the_configuration),
 	};

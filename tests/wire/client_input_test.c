@@ -35,7 +35,10 @@ struct client {
 	struct failing_mem mem; /* counts what the mesh holds */
 	struct data_plane plane;
 	struct raw_server server, second;
+	pthread_mutex_t lock; /* of the scripts */
 	struct script script, scripts[8];
+	char *answers[16];   /* made for a test, kept to its end: the server may still be sending them */
+	size_t answer_count;
 	size_t script_count; /* > 0: the n-th request gets the n-th, the last one those behind it too */
 	atomic_uint requests, closed;
 	char seen[8][4096]; /* the requests, as they came */
@@ -44,6 +47,25 @@ struct client {
 static struct mesh_slice text(const char *s)
 {
 	return mesh_slice_of(s);
+}
+
+static void set_script(struct client *client, struct script script)
+{
+	pthread_mutex_lock(&client->lock);
+	client->script = script;
+	pthread_mutex_unlock(&client->lock);
+}
+
+static struct script get_script(struct client *client, unsigned n)
+{
+	struct script script;
+
+	pthread_mutex_lock(&client->lock);
+	script = !client->script_count	   ? client->script
+		 : n < client->script_count ? client->scripts[n]
+					    : client->scripts[client->script_count - 1];
+	pthread_mutex_unlock(&client->lock);
+	return script;
 }
 
 /* A request head and the body its content-length tells of. */
@@ -66,15 +88,14 @@ static void serve(struct raw_server *server, int fd, unsigned number)
 
 	while (read_request(fd, request, sizeof(request))) {
 		unsigned n = atomic_fetch_add(&client->requests, 1);
-		const struct script *script = client->script_count ? &client->scripts[n < client->script_count ? n : client->script_count - 1]
-								   : &client->script;
+		struct script script = get_script(client, n);
 
 		if (n < 8)
 			snprintf(client->seen[n], sizeof(client->seen[n]), "%.*s", (int)sizeof(client->seen[n]) - 1, request);
-		play(script, fd);
-		if (script->ending == RESET)
+		play(&script, fd);
+		if (script.ending == RESET)
 			raw_reset(fd);
-		if (script->ending != STAY)
+		if (script.ending != STAY)
 			break;
 	}
 }
@@ -83,6 +104,7 @@ static int open_client(void **state)
 {
 	struct client *client = calloc(1, sizeof(*client));
 
+	pthread_mutex_init(&client->lock, NULL);
 	failing_mem_init(&client->mem, 0);
 	assert_int_equal(data_plane_open(&client->plane, 1, &client->mem.mem), 0);
 	client->plane.timeout_ns = -1;
@@ -104,6 +126,9 @@ static int close_client(void **state)
 	if (client->second.port)
 		raw_server_stop(&client->second);
 	assert_int_equal(atomic_load(&client->mem.blocks), 0);
+	for (size_t i = 0; i < client->answer_count; i++)
+		free(client->answers[i]);
+	pthread_mutex_destroy(&client->lock);
 	free(client);
 	return 0;
 }
@@ -200,7 +225,7 @@ static void test_broken_answers(void **state)
 			bool head = strstr(wrongs[i].answer, "\r\n\r\n") && !strncmp(wrongs[i].answer, OK "C", 18);
 			struct mesh_call *call;
 
-			client->script = (struct script){wrongs[i].answer, wrongs[i].len, drip, CLOSE};
+			set_script(client, (struct script){wrongs[i].answer, wrongs[i].len, drip, CLOSE});
 			call = run(client, &get);
 			if (mesh_call_result(call)->status != wrongs[i].status)
 				fail_msg("\"%s\"%s: expected %s, got %s (%.*s)", wrongs[i].answer, drip ? " byte by byte" : "",
@@ -211,7 +236,7 @@ static void test_broken_answers(void **state)
 			assert_int_equal(mesh_call_result(call)->attempts, 1);
 			mesh_call_release(call);
 		}
-	client->script = (struct script){EMPTY, 0, false, STAY};
+	set_script(client, (struct script){EMPTY, 0, false, STAY});
 	expect(client, &get, 0, 200, "");
 }
 
@@ -222,12 +247,12 @@ static void expect_long(struct client *client, const char *before, const char *p
 	char *answer = malloc(strlen(before) + each * count + 64), *at = answer + sprintf(answer, "%s", before);
 	struct mesh_request get = request_to("/", NULL);
 
+	client->answers[client->answer_count++] = answer;
 	for (size_t i = 0; i < count; i++, at += each)
 		memcpy(at, piece, each);
 	strcpy(at, "\r\nContent-Length: 0\r\n\r\n");
-	client->script = (struct script){answer, 0, false, CLOSE};
+	set_script(client, (struct script){answer, 0, false, CLOSE});
 	expect(client, &get, status, http, NULL);
-	free(answer);
 }
 
 static void test_sizes_of_answers(void **state)
@@ -252,38 +277,38 @@ static void test_good_answers(void **state)
 	head.method = text("HEAD");
 	data_plane_publish(&client->plane);
 	for (int drip = 0; drip < 2; drip++) {
-		client->script = (struct script){"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" OK
-						 "Content-Length: 3\r\n\r\nabc", 0, drip, STAY};
+		set_script(client, (struct script){"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" OK
+						 "Content-Length: 3\r\n\r\nabc", 0, drip, STAY});
 		expect(client, &get, 0, 200, "abc");
-		client->script = (struct script){OK "Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n02\r\nde\r\n0\r\nX-End: yes\r\n\r\n",
-						 0, drip, STAY};
+		set_script(client, (struct script){OK "Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n02\r\nde\r\n0\r\nX-End: yes\r\n\r\n",
+						 0, drip, STAY});
 		call = run(client, &get);
 		assert_true(mesh_slice_equal(mesh_call_body(call), text("abcde")));
 		assert_true(mesh_slice_equal(mesh_call_trailer(call, "x-end"), text("yes")));
 		mesh_call_release(call);
-		client->script = (struct script){OK "Content-Length: 3\r\n\r\n", 0, drip, STAY};
+		set_script(client, (struct script){OK "Content-Length: 3\r\n\r\n", 0, drip, STAY});
 		expect(client, &head, 0, 200, "");
-		client->script = (struct script){"HTTP/1.1 204 No Content\r\n\r\n", 0, drip, STAY};
+		set_script(client, (struct script){"HTTP/1.1 204 No Content\r\n\r\n", 0, drip, STAY});
 		expect(client, &get, 0, 204, "");
-		client->script = (struct script){"HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n", 0, drip, STAY};
+		set_script(client, (struct script){"HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n", 0, drip, STAY});
 		expect(client, &get, 0, 304, "");
-		client->script = (struct script){"HTTP/1.1 599 \r\nContent-Length: 0\r\n\r\n", 0, drip, STAY};
+		set_script(client, (struct script){"HTTP/1.1 599 \r\nContent-Length: 0\r\n\r\n", 0, drip, STAY});
 		expect(client, &get, 0, 599, "");
 	}
 	assert_int_equal(atomic_load(&client->server.accepted), 1); /* all of them keep the connection */
 	for (int drip = 0; drip < 2; drip++) {
-		client->script = (struct script){OK "\r\nuntil the end", 0, drip, CLOSE};
+		set_script(client, (struct script){OK "\r\nuntil the end", 0, drip, CLOSE});
 		expect(client, &get, 0, 200, "until the end");
-		client->script = (struct script){"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nold", 0, drip, CLOSE};
+		set_script(client, (struct script){"HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nold", 0, drip, CLOSE});
 		expect(client, &get, 0, 200, "old");
-		client->script = (struct script){OK "Connection: close\r\nContent-Length: 3\r\n\r\nend", 0, drip, CLOSE};
+		set_script(client, (struct script){OK "Connection: close\r\nContent-Length: 3\r\n\r\nend", 0, drip, CLOSE});
 		expect(client, &get, 0, 200, "end");
 		/* more than was asked for: the answer is good, the connection is not */
-		client->script = (struct script){OK "Content-Length: 3\r\n\r\nabcHTTP/1.1 200 Smuggled\r\n\r\n", 0, false, STAY};
+		set_script(client, (struct script){OK "Content-Length: 3\r\n\r\nabcHTTP/1.1 200 Smuggled\r\n\r\n", 0, false, STAY});
 		expect(client, &get, 0, 200, "abc");
 	}
-	client->script = (struct script){OK "Connection: X-Hop, keep-alive\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nX-End: 2\r\n"
-					 "Hop: 3\r\nProxy-Connection: x\r\nUpgrade: h2c\r\nTrailer: x\r\nContent-Length: 0\r\n\r\n", 0, false, STAY};
+	set_script(client, (struct script){OK "Connection: X-Hop, keep-alive\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nX-End: 2\r\n"
+					 "Hop: 3\r\nProxy-Connection: x\r\nUpgrade: h2c\r\nTrailer: x\r\nContent-Length: 0\r\n\r\n", 0, false, STAY});
 	call = run(client, &get);
 	assert_int_equal(mesh_call_result(call)->status, 0);
 	assert_null(mesh_call_header(call, "connection").data);
@@ -337,7 +362,7 @@ static void test_ended_at_every_byte(void **state)
 			bool whole = len == sizeof(answer) - 1;
 			struct mesh_call *call;
 
-			client->script = (struct script){answer, len, false, ending};
+			set_script(client, (struct script){answer, len, false, ending});
 			call = run(client, &get);
 			/* a reset may overtake bytes that were sent before it */
 			assert_true(mesh_call_result(call)->status == MESH_ERROR_RESET ||
@@ -384,6 +409,45 @@ static void test_answer_before_the_request_was_sent(void **state)
 		}
 		mesh_call_release(call);
 	}
+	free(body);
+}
+
+/* Answers from the head alone, keeps the connection and never reads the rest. */
+static void answer_and_ignore(struct raw_server *server, int fd, unsigned number)
+{
+	struct client *client = (struct client *)server->user;
+	char request[4096] = "";
+
+	if (raw_until(fd, request, sizeof(request), "\r\n\r\n") && raw_say(fd, EMPTY))
+		while (!atomic_load(&client->closed))
+			usleep(1000);
+}
+
+static bool stats_have(struct client *client, const char *line)
+{
+	struct buf stats;
+	bool found;
+
+	mesh_buf_init(&stats, &mesh_mem_default, 0);
+	assert_int_equal(mesh_registry_stats(&client->plane.mesh->registry, &stats), 0);
+	found = memmem(mesh_buf_slice(&stats).data, mesh_buf_len(&stats), line, strlen(line)) != NULL;
+	mesh_buf_free(&stats);
+	return found;
+}
+
+static void test_answered_early_and_not_read(void **state)
+{
+	struct client *client = *state;
+	struct mesh_request post = request_to("/", "x");
+	size_t size = 32u << 20;
+	char *body = calloc(1, size);
+
+	client->server.serve = answer_and_ignore;
+	post.body = mesh_slice_make(body, size);
+	data_plane_publish(&client->plane);
+	expect(client, &post, 0, 200, "");
+	assert_true(stats_have(client, "upstream_cx_destroy: 1\n"));
+	atomic_store(&client->closed, 1);
 	free(body);
 }
 
@@ -440,13 +504,13 @@ static void test_timeouts(void **state)
 
 	client->plane.timeout_ns = 100000000;
 	data_plane_publish(&client->plane);
-	client->script = (struct script){"", 0, false, STAY};
+	set_script(client, (struct script){"", 0, false, STAY});
 	call = run(client, &get);
 	assert_int_equal(mesh_call_result(call)->status, MESH_ERROR_TIMEOUT);
 	assert_string_equal(mesh_call_result(call)->flag, "UT");
 	assert_int_equal(mesh_call_result(call)->local_status, 504);
 	mesh_call_release(call);
-	client->script = (struct script){OK "Content-Length: 10\r\n\r\nabc", 0, false, STAY};
+	set_script(client, (struct script){OK "Content-Length: 10\r\n\r\nabc", 0, false, STAY});
 	call = run(client, &get);
 	assert_int_equal(mesh_call_result(call)->status, MESH_ERROR_TIMEOUT);
 	assert_int_equal(mesh_call_http_status(call), 200); /* begun, never whole */
@@ -539,19 +603,19 @@ static void test_what_is_not_retried(void **state)
 
 	/* a reset is not a connection that failed */
 	client->plane.retry = &connect;
-	client->script = (struct script){"", 0, false, RESET};
+	set_script(client, (struct script){"", 0, false, RESET});
 	data_plane_publish(&client->plane);
 	expect(client, &post, MESH_ERROR_RESET, 0, NULL);
 	assert_int_equal(atomic_load(&client->requests), 1);
 	/* an answer that began reached the application: what follows is final */
 	client->plane.retry = &reset;
 	data_plane_publish(&client->plane);
-	client->script = (struct script){OK "Content-Length: 10\r\n\r\nabc", 0, false, RESET};
+	set_script(client, (struct script){OK "Content-Length: 10\r\n\r\nabc", 0, false, RESET});
 	atomic_store(&client->requests, 0);
 	expect(client, &post, MESH_ERROR_RESET, 200, NULL);
 	assert_int_equal(atomic_load(&client->requests), 1);
 	/* a streamed body longer than what is kept cannot be sent again */
-	client->script = (struct script){"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", 0, false, STAY};
+	set_script(client, (struct script){"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", 0, false, STAY});
 	atomic_store(&client->requests, 0);
 	static const struct mesh_header length = {{"content-length", 14}, {"100000", 6}};
 	stream.body = text("");
@@ -585,7 +649,7 @@ static void test_previous_hosts(void **state)
 	raw_server_start(&client->second);
 	client->plane.ports[client->plane.port_count++] = client->second.port;
 	client->plane.retry = &retry;
-	client->script = (struct script){"", 0, false, RESET};
+	set_script(client, (struct script){"", 0, false, RESET});
 	data_plane_publish(&client->plane);
 	for (int i = 0; i < 10; i++)
 		expect(client, &get, 0, 200, "ok");
@@ -603,7 +667,7 @@ static void test_requests_per_connection(void **state)
 	struct mesh_request get = request_to("/", NULL);
 
 	client->plane.edit_cluster = two_requests;
-	client->script = (struct script){EMPTY, 0, false, STAY};
+	set_script(client, (struct script){EMPTY, 0, false, STAY});
 	data_plane_publish(&client->plane);
 	for (int i = 0; i < 6; i++)
 		expect(client, &get, 0, 200, "");
@@ -662,7 +726,7 @@ static void test_circuit_breakers(void **state)
 	struct mesh_request get = request_to("/", NULL);
 	struct mesh_call *calls[4];
 
-	client->script = (struct script){"", 0, false, STAY};
+	set_script(client, (struct script){"", 0, false, STAY});
 	client->plane.breaker.pending = 2;
 	data_plane_publish(&client->plane);
 	for (int i = 0; i < 2; i++)
@@ -677,7 +741,7 @@ static void test_circuit_breakers(void **state)
 	start_silent(client, &calls[1]);
 	assert_int_equal(mesh_call_wait(calls[1], 100), MESH_ERROR_AGAIN);
 	assert_string_equal(mesh_call_result(calls[1]) ? "over" : "waits", "waits");
-	client->script = (struct script){EMPTY, 0, false, STAY};
+	set_script(client, (struct script){EMPTY, 0, false, STAY});
 	give_up(calls, 1);
 	assert_int_equal(mesh_call_wait(calls[1], 5000), 0);
 	mesh_call_release(calls[1]);
@@ -685,7 +749,7 @@ static void test_circuit_breakers(void **state)
 	client->plane.breaker.connections = UINT32_MAX;
 	client->plane.breaker.retries = 0;
 	client->plane.retry = &retry;
-	client->script = (struct script){"HTTP/1.1 503 No\r\nContent-Length: 4\r\n\r\nbusy", 0, false, STAY};
+	set_script(client, (struct script){"HTTP/1.1 503 No\r\nContent-Length: 4\r\n\r\nbusy", 0, false, STAY});
 	data_plane_publish(&client->plane);
 	atomic_store(&client->requests, 0);
 	expect(client, &get, 0, 503, "busy");
@@ -701,7 +765,7 @@ static void test_each_endpoint_has_a_connection(void **state)
 	raw_server_start(&client->second);
 	client->plane.ports[client->plane.port_count++] = client->second.port;
 	client->plane.breaker.connections = 1;
-	client->script = (struct script){EMPTY, 0, false, STAY};
+	set_script(client, (struct script){EMPTY, 0, false, STAY});
 	data_plane_publish(&client->plane);
 	for (int i = 0; i < 6; i++)
 		expect(client, &get, 0, 200, "");
@@ -718,7 +782,7 @@ static void test_application_headers(void **state)
 	struct client *client = *state;
 	struct mesh_call *call;
 
-	client->script = (struct script){EMPTY, 0, false, STAY};
+	set_script(client, (struct script){EMPTY, 0, false, STAY});
 	data_plane_publish(&client->plane);
 	for (size_t i = 0; i < sizeof(hop) / sizeof(hop[0]); i++) {
 		struct mesh_request get = request_to("/", NULL);
@@ -802,6 +866,7 @@ int main(void)
 		CASE(test_interim_answers_without_end),
 		CASE(test_ended_at_every_byte),
 		CASE(test_answer_before_the_request_was_sent),
+		CASE(test_answered_early_and_not_read),
 		CASE(test_closed_while_idle_never_fails_a_call),
 		CASE(test_timeouts),
 		CASE(test_retried_request_is_the_same),

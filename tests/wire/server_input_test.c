@@ -446,6 +446,32 @@ static void test_expect_continue_refused(void **state)
 	close(fd);
 }
 
+/* The rest of a body nobody wants is read past, trailers included, and the connection goes on; or it ends, never answered twice. */
+static void test_rest_of_a_refused_request(void **state)
+{
+	struct server *server = *state;
+	char got[4096], chunk[2100];
+	int fd;
+
+	listen_with(server, answer);
+	memset(chunk, 'x', sizeof(chunk));
+	fd = raw_connect(server->port);
+	for (int i = 0; i < 3; i++) {
+		assert_true(raw_say(fd, CHUNKED "834\r\n") && raw_send(fd, chunk, 2100));
+		assert_true(raw_response(fd, got, sizeof(got)));
+		assert_int_equal(status_of(got), 413);
+		assert_true(raw_say(fd, "\r\n5\r\nabcde\r\n0\r\nX-End: yes\r\nX-More: 1\r\n\r\n"));
+		exchange_once(fd, HEAD "\r\n", 200, "/|reviews||");
+	}
+	assert_true(raw_say(fd, CHUNKED "834\r\n") && raw_send(fd, chunk, 2100));
+	assert_true(raw_response(fd, got, sizeof(got)));
+	assert_int_equal(status_of(got), 413);
+	assert_true(raw_say(fd, "no end of a chunk\r\n\r\n" SMUGGLED));
+	assert_int_equal(raw_rest(fd, got, sizeof(got)), 0);
+	assert_int_equal(atomic_load(&server->calls), 3);
+	close(fd);
+}
+
 static void test_half_closed_peer_gets_its_answers(void **state)
 {
 	struct server *server = *state;
@@ -517,6 +543,43 @@ static void test_head_that_never_ends(void **state)
 	assert_int_equal(status_of(got), 408);
 	assert_int_equal(atomic_load(&server->calls), 0);
 	close(io.fd);
+	assert_serves(server);
+}
+
+static void short_request_timeout(struct data_plane *plane, struct chain *chain, struct arena *arena, bool inbound)
+{
+	chain->http->request_timeout_ns = inbound ? 200000000 : 0;
+}
+
+static void short_stream_idle_timeout(struct data_plane *plane, struct chain *chain, struct arena *arena, bool inbound)
+{
+	chain->http->stream_idle_timeout_ns = inbound ? 200000000 : 0;
+}
+
+/* A body that never ends, byte by byte, and one that stops coming. */
+static void test_body_that_never_ends(void **state)
+{
+	struct server *server = *state;
+	struct pollfd io = {.events = POLLIN};
+	char got[4096] = "";
+
+	server->plane.edit_chain = short_request_timeout;
+	listen_with(server, answer);
+	for (int silent = 0; silent < 2; silent++) {
+		if (silent) {
+			server->plane.edit_chain = short_stream_idle_timeout;
+			data_plane_publish(&server->plane);
+		}
+		io.fd = raw_connect(server->port);
+		assert_true(raw_say(io.fd, POST "Content-Length: 900\r\n\r\n"));
+		for (int i = 0; i < 800 && poll(&io, 1, silent ? 10000 : 10) == 0; i++)
+			assert_true(silent || raw_say(io.fd, "x"));
+		raw_rest(io.fd, got, sizeof(got));
+		assert_int_equal(status_of(got), 408);
+		assert_non_null(strcasestr(got, "\r\nconnection: close\r\n"));
+		assert_int_equal(atomic_load(&server->calls), 0);
+		close(io.fd);
+	}
 	assert_serves(server);
 }
 
@@ -606,6 +669,31 @@ static void test_paused_reader_slows_the_peer(void **state)
 	assert_int_equal(atomic_load(&server->taken), all);
 	mesh_call_release(atomic_load(&server->held));
 	close(fd);
+}
+
+static void keep_silent(struct mesh_call *call, void *user)
+{
+	static const struct mesh_call_events events = {.size = sizeof(events), .done = on_done};
+
+	assert_int_equal(mesh_call_on(call, &events, user), 0);
+}
+
+static void test_handler_that_never_answers(void **state)
+{
+	struct server *server = *state;
+	char got[4096] = "";
+	int fd;
+
+	server->plane.edit_chain = short_stream_idle_timeout;
+	listen_with(server, keep_silent);
+	fd = raw_connect(server->port);
+	assert_true(raw_say(fd, HEAD "\r\n"));
+	raw_rest(fd, got, sizeof(got));
+	assert_int_equal(status_of(got), 504);
+	close(fd);
+	while (!atomic_load(&server->ended))
+		usleep(1000);
+	assert_int_equal(atomic_load(&server->failed), 1); /* the application is told too */
 }
 
 struct flood {
@@ -772,9 +860,12 @@ int main(void)
 		CASE(test_pipelined_answered_in_order),
 		CASE(test_expect_continue),
 		CASE(test_expect_continue_refused),
+		CASE(test_rest_of_a_refused_request),
 		CASE(test_half_closed_peer_gets_its_answers),
 		CASE(test_ended_at_every_byte),
 		CASE(test_head_that_never_ends),
+		CASE(test_body_that_never_ends),
+		CASE(test_handler_that_never_answers),
 		CASE(test_paused_reader_slows_the_peer),
 		CASE(test_peer_that_does_not_read_slows_the_handler),
 		CASE(test_pipelined_flood_waits_outside),

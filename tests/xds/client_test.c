@@ -515,15 +515,37 @@ static void nothing_can_be_sent(void **state)
 	struct fixture f;
 
 	begin(&f);
-	scripted_control_fail(&f.script, 0, MESH_ERROR_STATE);
+	scripted_control_fail(&f.script, 0, MESH_ERROR_NOMEM);
 	start(&f);
 	connect_ads(&f);
 	assert_true(scripted_wait_closed(f.ads));
-	comes_to(&f, MESH_ERROR_STATE, "not possible in the present state");
+	comes_to(&f, MESH_ERROR_NOMEM, "out of memory");
 	scripted_control_fail(&f.script, 0, 0);
 	do
 		connect_ads(&f);
-	while (f.ads->closed);
+	while (scripted_is_closed(f.ads));
+	end(&f);
+}
+
+/* The answer to the last response cannot be sent any more: what it said counts, and so does the reason of the end. */
+static void ends_behind_a_response(void **state)
+{
+	struct snapshot *now;
+	struct fixture f;
+
+	begin_ready(&f);
+	scripted_control_fail(&f.script, 0, MESH_ERROR_STATE);
+	say_one(&f, XDS_ENDPOINT, xds_sample_json(&f.arena, "2",
+		"{\"@type\":\"type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment\",\"clusterName\":\"a\"}"));
+	now = next_snapshot(&f, 1);
+	mesh_snapshot_release(now);
+	scripted_control_fail(&f.script, MESH_ERROR_SYSTEM, 0); /* so that the words are not replaced by better news */
+	assert_false(scripted_is_closed(f.ads));
+	scripted_end(f.ads, CONTROL_UNAUTHENTICATED, "token expired");
+	assert_true(scripted_wait_closed(f.ads));
+	for (int i = 0; i < 20000 && !was_logged(&f, "refused our identity (status 16): token expired"); i++)
+		usleep(1000);
+	assert_true(was_logged(&f, "refused our identity (status 16): token expired"));
 	end(&f);
 }
 
@@ -778,6 +800,7 @@ int main(void)
 		cmocka_unit_test(max_age_closes),
 		cmocka_unit_test(broken_protocol),
 		cmocka_unit_test(nothing_can_be_sent),
+		cmocka_unit_test(ends_behind_a_response),
 		cmocka_unit_test(bad_resource_keeps_the_last_good_one),
 		cmocka_unit_test(a_push_costs_what_it_changes),
 		cmocka_unit_test(never_half),
