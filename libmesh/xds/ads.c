@@ -5,6 +5,8 @@
  */
 #include "xds/ads.h"
 
+#include <stdio.h>
+
 #include "control/message.h"
 #include "envoy/service/discovery/v3/discovery.pb-c.h"
 #include "google/protobuf/any.pb-c.h"
@@ -403,6 +405,7 @@ struct response {
 	const ProtobufCMessage *message;
 	const char *type_url, *nonce;
 	enum xds_type type;
+	bool unasked; /* nobody here wants it: passed over without an answer, as Envoy does */
 };
 
 static int unpack(struct ads *ads, struct mesh_slice bytes, struct response *response, struct why *why)
@@ -425,9 +428,11 @@ static int unpack(struct ads *ads, struct mesh_slice bytes, struct response *res
 	response->type_url = ads->sotw ? ((sotw_response *)message)->type_url : ((delta_response *)message)->type_url;
 	response->nonce = ads->sotw ? ((sotw_response *)message)->nonce : ((delta_response *)message)->nonce;
 	found = mesh_xds_type_of(mesh_slice_of(response->type_url));
-	if (found < 0 || !ads->types[found].opened)
-		return mesh_why(why, MESH_ERROR_INVALID, "discovery response: type_url: \"%.100s\" was not asked for",
-				response->type_url);
+	if (!response->type_url[0])
+		return mesh_why(why, MESH_ERROR_INVALID, "discovery response: type_url: is empty");
+	response->unasked = found < 0 || !ads->types[found].opened;
+	if (response->unasked)
+		return 0;
 	/* an answer without one would be taken for a new request, and answered again and again */
 	if (!response->nonce[0])
 		return mesh_why(why, MESH_ERROR_INVALID, "discovery response: nonce: is empty");
@@ -435,18 +440,46 @@ static int unpack(struct ads *ads, struct mesh_slice bytes, struct response *res
 	return 0;
 }
 
+/* The refused resources in one line of the log, which takes no newlines. */
+static void log_rejects(struct ads *ads, enum xds_type type)
+{
+	struct mesh_slice rest = mesh_buf_slice(&ads->rejects);
+	char text[900];
+	size_t len = 0;
+
+	while (rest.len && len < sizeof(text) - 1) {
+		struct mesh_slice line = mesh_slice_cut(&rest, '\n');
+		int wrote = snprintf(text + len, sizeof(text) - len, "%s%.*s", len ? " | " : "", (int)line.len, line.data);
+
+		len += wrote > 0 ? (size_t)wrote : 0;
+	}
+	MESH_LOG_W(ads->log, "ads", "%s: refused: %s", mesh_ads_type_name(type), text);
+}
+
 static int answer(struct ads *ads, enum xds_type type)
 {
 	struct ads_type *state = &ads->types[type];
-	struct mesh_slice rejects = mesh_buf_slice(&ads->rejects);
 
 	mesh_counter_add(&state->responses, 1);
-	if (rejects.len) {
+	if (mesh_buf_len(&ads->rejects)) {
 		mesh_counter_add(&state->rejected, 1);
-		MESH_LOG_W(ads->log, "ads", "%s: refused: %.*s", mesh_ads_type_name(type),
-			   (int)(rejects.len < 900 ? rejects.len : 900), rejects.data);
+		log_rejects(ads, type);
 	}
 	return ads->sotw ? sotw_send(ads, type, &state->asked) : delta_answer(ads, type);
+}
+
+static int take(struct ads *ads, const struct response *response, struct why *why)
+{
+	int rc = keep_text(&ads->types[response->type].nonce, response->nonce, "nonce", why);
+
+	if (!rc)
+		rc = ads->sotw ? sotw_apply(ads, response->type, (const sotw_response *)response->message, why)
+			       : delta_apply(ads, response->type, (const delta_response *)response->message);
+	if (!rc)
+		rc = answer(ads, response->type);
+	if (!rc)
+		MESH_LOG_D(ads->log, "ads", "%s: taken (nonce %.40s)", mesh_ads_type_name(response->type), response->nonce);
+	return rc;
 }
 
 int mesh_ads_receive(struct ads *ads, struct mesh_slice message, struct why *why)
@@ -456,15 +489,10 @@ int mesh_ads_receive(struct ads *ads, struct mesh_slice message, struct why *why
 
 	mesh_buf_clear(&ads->rejects);
 	rc = unpack(ads, message, &response, why);
-	if (!rc)
-		rc = keep_text(&ads->types[response.type].nonce, response.nonce, "nonce", why);
-	if (!rc)
-		rc = ads->sotw ? sotw_apply(ads, response.type, (const sotw_response *)response.message, why)
-			       : delta_apply(ads, response.type, (const delta_response *)response.message);
-	if (!rc)
-		rc = answer(ads, response.type);
-	if (!rc)
-		MESH_LOG_D(ads->log, "ads", "%s: taken (nonce %.40s)", mesh_ads_type_name(response.type), response.nonce);
+	if (!rc && response.unasked)
+		MESH_LOG_W(ads->log, "ads", "passed over a response of type \"%.100s\", which was not asked for", response.type_url);
+	else if (!rc)
+		rc = take(ads, &response, why);
 	mesh_buf_clear(&ads->rejects);
 	mesh_buf_shrink(&ads->rejects);
 	mesh_arena_reset(&ads->scratch);

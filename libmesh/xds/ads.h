@@ -45,8 +45,8 @@ void mesh_ads_free(struct ads *ads);
 /* A new stream is there: subscribes anew to everything, telling what is held. What `send` returns, NOMEM. */
 int mesh_ads_open(struct ads *ads);
 /*
- * One response: applied, acknowledged or refused, and the subscriptions it leads to. INVALID with words: not a response;
- * NOMEM, or what `send` returns: the stream is of no use any more.
+ * One response: applied, acknowledged or refused, and the subscriptions it leads to; of a type that was not asked for:
+ * passed over. INVALID with words: not a response; NOMEM, or what `send` returns: the stream is of no use any more.
  */
 int mesh_ads_receive(struct ads *ads, struct mesh_slice message, struct why *why);
 /* The method that speaks it. */

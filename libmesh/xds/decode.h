@@ -18,6 +18,8 @@
 #define MESH_DECODE_NOTES    8192 /* bytes of notes on one resource */
 #define MESH_DECODE_NS       1000000000ll
 #define MESH_DECODE_PATTERN  16384 /* bytes of a regular expression */
+#define MESH_DECODE_FILTERS  256   /* in one list */
+#define MESH_DECODE_CHAINS   65536 /* of a listener */
 
 /* Something that is not understood and costs no security: told once. */
 typedef void mesh_decode_warn_fn(void *user, const char *what);
@@ -100,6 +102,7 @@ uint32_t mesh_decode_percent(struct decode *d, const char *field, const struct G
 double mesh_decode_share(struct decode *d, const char *field, double percent); /* 0..100 */
 bool mesh_decode_bool(const struct Google__Protobuf__BoolValue *value, bool absent);
 uint16_t mesh_decode_port(struct decode *d, const char *field, uint32_t port);
+bool mesh_decode_count(struct decode *d, const char *field, size_t count, size_t max); /* false: more, which failed */
 
 /* Name of the type in an Any: what follows the last '/'. */
 struct mesh_slice mesh_decode_any_type(const struct Google__Protobuf__Any *any);
@@ -247,5 +250,12 @@ void mesh_decode_chain(struct decode *d, const struct Envoy__Config__Listener__V
 		       struct chain *chain);
 void mesh_decode_chain_http(struct decode *d, const struct Google__Protobuf__Any *config, struct chain *chain);
 void mesh_decode_chain_close(struct chain *chain, struct mesh_slice reason);
+
+/* decode_chain_match.c */
+struct Envoy__Config__Listener__V3__FilterChainMatch;
+void mesh_decode_chain_match(struct decode *d, const struct Envoy__Config__Listener__V3__FilterChainMatch *message,
+			     struct chain *chain);
+/* Fails when a connection could take two of them with equal right. */
+void mesh_decode_chains_apart(struct decode *d, const struct chain *chains, size_t count);
 
 #endif

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One filter chain: which connections it is for, how they are secured, and whether HTTP or bytes come of them. A network
- * filter that is not understood closes the chain: every connection that takes it is ended at once.
+ * One filter chain: how its connections are secured, and whether HTTP or bytes come of them. A network filter that is not
+ * understood closes the chain: every connection that takes it is ended at once.
  */
 #include "xds/decode.h"
 
-#include "envoy/config/core/v3/address.pb-c.h"
 #include "envoy/config/core/v3/base.pb-c.h"
 #include "envoy/config/listener/v3/listener_components.pb-c.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb-c.h"
@@ -16,7 +15,6 @@
 
 #define BLACK_HOLE "BlackHoleCluster"
 
-typedef Envoy__Config__Listener__V3__FilterChainMatch match_message;
 typedef Envoy__Config__Listener__V3__Filter filter_message;
 typedef Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy tcp_message;
 
@@ -25,76 +23,6 @@ void mesh_decode_chain_close(struct chain *chain, struct mesh_slice reason)
 	chain->kind = CHAIN_FAIL_CLOSED;
 	if (!chain->reason.data)
 		chain->reason = reason;
-}
-
-static struct cidr *ranges(struct decode *d, const char *field, Envoy__Config__Core__V3__CidrRange **messages, size_t n,
-			   size_t *count)
-{
-	struct cidr *items = mesh_decode_array(d, n, sizeof(*items));
-
-	*count = items ? n : 0;
-	for (size_t i = 0; i < *count && d->rc == 0; i++) {
-		mesh_decode_push_item(d, field, i);
-		mesh_decode_cidr(d, messages[i], &items[i]);
-		mesh_decode_pop(d);
-	}
-	return items;
-}
-
-static struct mesh_slice *names(struct decode *d, char **texts, size_t n, size_t *count)
-{
-	struct mesh_slice *items = mesh_decode_array(d, n, sizeof(*items));
-
-	*count = items ? n : 0;
-	for (size_t i = 0; i < *count; i++)
-		items[i] = mesh_decode_text(d, texts[i]);
-	return items;
-}
-
-static void server_names(struct decode *d, const match_message *message, struct chain_match *match)
-{
-	match->server_names = mesh_decode_array(d, message->n_server_names, sizeof(*match->server_names));
-	match->server_name_count = match->server_names ? message->n_server_names : 0;
-	for (size_t i = 0; i < match->server_name_count && d->rc == 0; i++) {
-		const char *name = message->server_names[i];
-
-		mesh_decode_push_item(d, "server_names", i);
-		match->server_names[i] = mesh_decode_lower(d, name);
-		if (name[0] == '\0' || (strchr(name, '*') && (strncmp(name, "*.", 2) != 0 || strchr(name + 1, '*'))))
-			mesh_decode_fail(d, "\"%.60s\": only a whole first label may be a wildcard", name);
-		mesh_decode_pop(d);
-	}
-}
-
-static void chain_match(struct decode *d, const match_message *message, struct chain *chain)
-{
-	struct chain_match *match = &chain->match;
-
-	if (!message)
-		return;
-	mesh_decode_push(d, "filter_chain_match");
-	match->destination_port = mesh_decode_port(d, "destination_port", mesh_decode_u32(message->destination_port, 0));
-	match->destinations = ranges(d, "prefix_ranges", message->prefix_ranges, message->n_prefix_ranges,
-				     &match->destination_count);
-	match->sources = ranges(d, "source_prefix_ranges", message->source_prefix_ranges, message->n_source_prefix_ranges,
-				&match->source_count);
-	match->direct_sources = ranges(d, "direct_source_prefix_ranges", message->direct_source_prefix_ranges,
-				       message->n_direct_source_prefix_ranges, &match->direct_source_count);
-	match->source_ports = mesh_decode_array(d, message->n_source_ports, sizeof(*match->source_ports));
-	match->source_port_count = match->source_ports ? message->n_source_ports : 0;
-	for (size_t i = 0; i < match->source_port_count; i++)
-		match->source_ports[i] = mesh_decode_port(d, "source_ports", message->source_ports[i]);
-	if ((int)message->source_type < 0 || (int)message->source_type > 2)
-		mesh_decode_fail_field(d, "source_type", "%d: unknown", (int)message->source_type);
-	match->source_type = (unsigned)message->source_type; /* the contract's numbers are Envoy's */
-	server_names(d, message, match);
-	match->transport = mesh_decode_text(d, message->transport_protocol);
-	match->alpn = names(d, message->application_protocols, message->n_application_protocols, &match->alpn_count);
-	if (message->address_suffix[0] != '\0' || message->suffix_len)
-		mesh_decode_chain_close(chain, mesh_decode_note(d, "address_suffix: not supported"));
-	if (message->base.n_unknown_fields)
-		mesh_decode_chain_close(chain, mesh_decode_note(d, "unknown field: not supported"));
-	mesh_decode_pop(d);
 }
 
 static void rbac(struct decode *d, const Google__Protobuf__Any *any, struct chain *chain)
@@ -228,6 +156,8 @@ static void network_filters(struct decode *d, const Envoy__Config__Listener__V3_
 {
 	bool ended = false;
 
+	if (!mesh_decode_count(d, "filters", message->n_filters, MESH_DECODE_FILTERS))
+		return;
 	if (message->n_filters == 0 && chain->kind != CHAIN_FAIL_CLOSED)
 		chain->kind = CHAIN_BLACKHOLE; /* Envoy closes a connection that no filter takes */
 	chain->authz = mesh_decode_array(d, message->n_filters, sizeof(*chain->authz));
@@ -247,7 +177,7 @@ void mesh_decode_chain(struct decode *d, const Envoy__Config__Listener__V3__Filt
 	struct mesh_slice reason;
 
 	chain->name = mesh_decode_text(d, message->name);
-	chain_match(d, message->filter_chain_match, chain);
+	mesh_decode_chain_match(d, message->filter_chain_match, chain);
 	network_filters(d, message, chain);
 	chain->tls = mesh_decode_transport(d, "transport_socket", message->transport_socket, false, &reason);
 	if (reason.data)

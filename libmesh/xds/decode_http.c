@@ -9,6 +9,7 @@
 #include "envoy/config/core/v3/protocol.pb-c.h"
 #include "envoy/config/route/v3/route.pb-c.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb-c.h"
+#include "envoy/extensions/request_id/uuid/v3/uuid.pb-c.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/wrappers.pb-c.h"
 
@@ -122,6 +123,8 @@ static void identity(struct decode *d, const http_message *message, struct http_
 		closed(d, reason, "path_normalization_options");
 	if (message->strip_trailing_host_dot)
 		closed(d, reason, "strip_trailing_host_dot");
+	if (message->typed_header_validation_config) /* stands in for normalize_path and the rest above */
+		closed(d, reason, "typed_header_validation_config");
 }
 
 static void limits(struct decode *d, const http_message *message, struct http_config *http)
@@ -154,16 +157,38 @@ static void limits(struct decode *d, const http_message *message, struct http_co
 	mesh_decode_pop(d);
 }
 
+static void share(struct decode *d, const char *field, const Envoy__Type__V3__Percent *percent)
+{
+	if (percent)
+		mesh_decode_share(d, field, percent->value);
+}
+
+/* What only measures: nothing is sent to a tracer, and a bad value is a bad resource all the same. */
+static void tracing(struct decode *d, const http_message *message)
+{
+	if (!message->tracing)
+		return;
+	mesh_decode_push(d, "tracing");
+	share(d, "client_sampling", message->tracing->client_sampling);
+	share(d, "random_sampling", message->tracing->random_sampling);
+	share(d, "overall_sampling", message->tracing->overall_sampling);
+	mesh_decode_pop(d);
+	if (message->tracing->provider)
+		mesh_decode_warning(d, "tracing provider of a connection manager: passed over");
+}
+
 static void passed_over(struct decode *d, const http_message *message)
 {
+	const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__RequestIDExtension *id =
+		message->request_id_extension;
+
+	if (id && !mesh_decode_any_is(id->typed_config,
+				      &envoy__extensions__request_id__uuid__v3__uuid_request_id_config__descriptor))
+		mesh_decode_warning(d, "request_id_extension of another kind than uuid: request ids are uuids all the same");
 	if (message->n_access_log)
 		mesh_decode_warning(d, "access_log of a connection manager: passed over");
-	if (message->tracing && message->tracing->provider)
-		mesh_decode_warning(d, "tracing provider of a connection manager: passed over");
 	if (message->local_reply_config)
 		mesh_decode_warning(d, "local_reply_config of a connection manager: passed over");
-	if (message->typed_header_validation_config)
-		mesh_decode_warning(d, "typed_header_validation_config of a connection manager: passed over");
 }
 
 struct http_config *mesh_decode_http(struct decode *d, const http_message *message, struct mesh_slice *reason)
@@ -181,6 +206,7 @@ struct http_config *mesh_decode_http(struct decode *d, const http_message *messa
 	limits(d, message, http);
 	routes(d, message, http, reason);
 	mesh_decode_http_filters(d, message->n_http_filters, message->http_filters, http);
+	tracing(d, message);
 	passed_over(d, message);
 	if (message->base.n_unknown_fields)
 		closed(d, reason, "forward_client_cert_matcher or another unknown field");

@@ -61,8 +61,11 @@ static struct mesh_slice alpn_wire(struct decode *d,
 	for (size_t i = 0; i < message->n_alpn_override; i++) {
 		size_t len = strlen(message->alpn_override[i]);
 
-		if (len == 0 || len > 255)
-			mesh_decode_fail_field(d, "alpn_override", "each must have 1..255 bytes");
+		if (len == 0 || len > 255) {
+			mesh_decode_push_item(d, "alpn_override", i);
+			mesh_decode_fail(d, "\"%.60s\": must have 1..255 bytes", message->alpn_override[i]);
+			mesh_decode_pop(d);
+		}
 		bytes += len + 1;
 	}
 	if (bytes > UINT16_MAX)
@@ -139,6 +142,15 @@ static bool decode_nothing(struct decode *d, const Google__Protobuf__Any *any, s
 	return false;
 }
 
+/* It changes where or in which dress a request goes on, never whether it may. */
+static bool decode_warned(struct decode *d, const Google__Protobuf__Any *any, struct http_filter *filter)
+{
+	struct mesh_slice type = mesh_decode_any_type(any);
+
+	mesh_decode_warning(d, "HTTP filter %.*s: passed over", (int)(type.len < 100 ? type.len : 100), type.data);
+	return false;
+}
+
 /* One that asks nothing of any request is no filter at all. */
 static bool decode_jwt(struct decode *d, const Google__Protobuf__Any *any, struct http_filter *filter)
 {
@@ -165,11 +177,20 @@ static const struct {
 	{"envoy.extensions.filters.http.fault.v3.HTTPFault", decode_fault},
 	{"envoy.extensions.filters.http.cors.v3.Cors", decode_cors},
 	{"envoy.extensions.filters.http.grpc_stats.v3.FilterConfig", decode_nothing},
-	{"envoy.extensions.filters.http.grpc_web.v3.GrpcWeb", decode_nothing},
-	{"envoy.extensions.filters.http.stateful_session.v3.StatefulSession", decode_nothing},
+	{"envoy.extensions.filters.http.grpc_web.v3.GrpcWeb", decode_warned},
+	{"envoy.extensions.filters.http.stateful_session.v3.StatefulSession", decode_warned},
 	{"istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig", decode_alpn},
 	{"stats.PluginConfig", decode_stats},
 };
+
+/*
+ * An optional filter is for those who have it. A proxy has all that come with Envoy, so where it would ask a filter of these
+ * whether a request may pass, leaving it out would let through what the proxy does not.
+ */
+static bool of_envoy(struct mesh_slice type)
+{
+	return mesh_slice_prefix(type, MESH_SLICE("envoy."));
+}
 
 static bool typed_filter(struct decode *d, const filter_message *message, struct http_filter *filter)
 {
@@ -187,7 +208,7 @@ static bool typed_filter(struct decode *d, const filter_message *message, struct
 	if (mesh_slice_equal(inner, MESH_SLICE("stats.PluginConfig")))
 		return decode_stats(d, any, filter);
 	type = inner.data ? inner : type;
-	if (message->is_optional) {
+	if (message->is_optional && !of_envoy(type)) {
 		mesh_decode_warning(d, "optional HTTP filter \"%.80s\": passed over", message->name);
 		return false;
 	}
@@ -212,13 +233,17 @@ static bool http_filter(struct decode *d, const filter_message *message, struct 
 		filter->kind = HTTP_FILTER_ROUTER;
 		return true;
 	}
-	if (message->is_optional)
+	if (message->is_optional) {
+		mesh_decode_warning(d, "optional HTTP filter \"%.80s\": passed over", message->name);
 		return false;
+	}
 	return fail_closed(filter, mesh_decode_note(d, "\"%.60s\": without a typed_config", message->name));
 }
 
 void mesh_decode_http_filters(struct decode *d, size_t count, filter_message **messages, struct http_config *http)
 {
+	if (!mesh_decode_count(d, "http_filters", count, MESH_DECODE_FILTERS))
+		return;
 	http->filters = mesh_decode_array(d, count, sizeof(*http->filters));
 	for (size_t i = 0; http->filters && i < count && d->rc == 0; i++) {
 		struct http_filter *filter = &http->filters[http->filter_count];

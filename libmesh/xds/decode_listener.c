@@ -5,12 +5,32 @@
  */
 #include "xds/decode.h"
 
+#include "base/address.h"
 #include "envoy/config/core/v3/address.pb-c.h"
 #include "envoy/config/listener/v3/listener.pb-c.h"
+#include "envoy/extensions/filters/listener/original_src/v3/original_src.pb-c.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/wrappers.pb-c.h"
 
 typedef Envoy__Config__Listener__V3__Listener listener_message;
+
+static void socket_address(struct decode *d, const Envoy__Config__Core__V3__SocketAddress *message,
+			   struct listener_config *listener)
+{
+	struct address parsed;
+
+	mesh_decode_push(d, "socket_address");
+	listener->address = mesh_decode_required(d, "address", message->address);
+	if (listener->address.data && mesh_address_parse(&parsed, listener->address, 0) < 0)
+		mesh_decode_fail_field(d, "address", "\"%.60s\": not an IP address", message->address);
+	if (message->protocol != ENVOY__CONFIG__CORE__V3__SOCKET_ADDRESS__PROTOCOL__TCP)
+		mesh_decode_fail_field(d, "protocol", "%d: must be TCP", (int)message->protocol);
+	if (message->port_specifier_case == ENVOY__CONFIG__CORE__V3__SOCKET_ADDRESS__PORT_SPECIFIER_PORT_VALUE)
+		listener->port = mesh_decode_port(d, "port_value", message->port_value);
+	else
+		mesh_decode_fail_field(d, "port_value", "is required");
+	mesh_decode_pop(d);
+}
 
 static void listener_address(struct decode *d, const listener_message *message, struct listener_config *listener)
 {
@@ -19,12 +39,7 @@ static void listener_address(struct decode *d, const listener_message *message, 
 	mesh_decode_push(d, "address");
 	switch (address ? address->address_case : ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS__NOT_SET) {
 	case ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS_SOCKET_ADDRESS:
-		listener->address = mesh_decode_required(d, "socket_address.address", address->socket_address->address);
-		if (address->socket_address->port_specifier_case ==
-		    ENVOY__CONFIG__CORE__V3__SOCKET_ADDRESS__PORT_SPECIFIER_PORT_VALUE)
-			listener->port = mesh_decode_port(d, "socket_address.port_value", address->socket_address->port_value);
-		else
-			mesh_decode_fail_field(d, "socket_address.port_value", "is required");
+		socket_address(d, address->socket_address, listener);
 		break;
 	case ENVOY__CONFIG__CORE__V3__ADDRESS__ADDRESS__NOT_SET:
 		if (!message->api_listener)
@@ -36,28 +51,62 @@ static void listener_address(struct decode *d, const listener_message *message, 
 	mesh_decode_pop(d);
 }
 
+/*
+ * original_src leaves the accepted connection as it is: what takes the peer's address (and under TPROXY, where istiod sends
+ * it, a routing mark) is the proxy's own connection to the application. Here there is none: the application is called in
+ * this process and sees the peer itself. So all its settings that are known come to nothing.
+ */
+static bool original_src(struct decode *d, const Google__Protobuf__Any *any)
+{
+	Envoy__Extensions__Filters__Listener__OriginalSrc__V3__OriginalSrc *message;
+	bool known;
+
+	message = mesh_decode_any_open(d, "typed_config", any,
+				       &envoy__extensions__filters__listener__original_src__v3__original_src__descriptor);
+	known = message && message->base.n_unknown_fields == 0;
+	mesh_decode_any_close(d);
+	return known;
+}
+
+/*
+ * False: not understood. That is so of proxy_protocol, though it is known by name: Envoy takes the peer's address, which
+ * rules go by, from a header ahead of the first byte, and refuses who sends none. A connection taken without it would be
+ * judged by the load balancer's address.
+ */
+static bool listener_filter(struct decode *d, const Google__Protobuf__Any *any, struct listener_config *listener)
+{
+	struct mesh_slice type = mesh_decode_any_type(any);
+
+	if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")))
+		listener->tls_inspector = true;
+	else if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.listener.http_inspector.v3.HttpInspector")))
+		listener->http_inspector = true;
+	else if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.listener.original_dst.v3.OriginalDst")))
+		listener->use_original_dst = true;
+	else if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.listener.original_src.v3.OriginalSrc")))
+		return original_src(d, any);
+	else
+		return false;
+	return true;
+}
+
 /* Given: all chains are to be closed. */
 static struct mesh_slice listener_filters(struct decode *d, const listener_message *message, struct listener_config *listener)
 {
 	struct mesh_slice reason = {NULL, 0};
 
+	if (!mesh_decode_count(d, "listener_filters", message->n_listener_filters, MESH_DECODE_FILTERS))
+		return reason;
 	for (size_t i = 0; i < message->n_listener_filters && d->rc == 0; i++) {
 		const Envoy__Config__Listener__V3__ListenerFilter *filter = message->listener_filters[i];
 		bool typed =
 			filter->config_type_case == ENVOY__CONFIG__LISTENER__V3__LISTENER_FILTER__CONFIG_TYPE_TYPED_CONFIG;
-		struct mesh_slice type = mesh_decode_any_type(typed ? filter->typed_config : NULL);
+		const Google__Protobuf__Any *any = typed ? filter->typed_config : NULL;
+		struct mesh_slice type = mesh_decode_any_type(any);
 
 		mesh_decode_push_item(d, "listener_filters", i);
 		mesh_decode_required(d, "name", filter->name);
-		if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector")))
-			listener->tls_inspector = true;
-		else if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.listener.http_inspector.v3.HttpInspector")))
-			listener->http_inspector = true;
-		else if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.listener.original_dst.v3.OriginalDst")))
-			listener->use_original_dst = true;
-		else if (!mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.listener.original_src.v3.OriginalSrc")) &&
-			 !mesh_slice_equal(type,
-					   MESH_SLICE("envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol")))
+		if (!listener_filter(d, any, listener))
 			reason = mesh_decode_note(d, "\"%.60s\" (%.*s): unknown listener filter", filter->name,
 						  (int)(type.len < 100 ? type.len : 100), type.data);
 		mesh_decode_pop(d);
@@ -69,6 +118,8 @@ static void chains(struct decode *d, const listener_message *message, struct lis
 {
 	size_t count = message->n_filter_chains;
 
+	if (!mesh_decode_count(d, "filter_chains", count, MESH_DECODE_CHAINS))
+		return;
 	listener->chains = mesh_decode_array(d, count, sizeof(*listener->chains));
 	listener->chain_count = listener->chains ? count : 0;
 	for (size_t i = 0; i < listener->chain_count && d->rc == 0; i++) {
@@ -76,6 +127,7 @@ static void chains(struct decode *d, const listener_message *message, struct lis
 		mesh_decode_chain(d, message->filter_chains[i], &listener->chains[i]);
 		mesh_decode_pop(d);
 	}
+	mesh_decode_chains_apart(d, listener->chains, listener->chain_count);
 	if (!message->default_filter_chain)
 		return;
 	listener->default_chain = mesh_decode_array(d, 1, sizeof(*listener->default_chain));

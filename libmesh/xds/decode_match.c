@@ -24,8 +24,13 @@ struct regex *mesh_decode_pattern(struct decode *d, const char *field, struct me
 
 	if (d->rc < 0)
 		return NULL;
-	if (pattern.len == 0 || pattern.len > MESH_DECODE_PATTERN) {
-		mesh_decode_fail_field(d, field, pattern.len ? "too long" : "must not be empty");
+	if (pattern.len == 0) {
+		mesh_decode_fail_field(d, field, "must not be empty");
+		return NULL;
+	}
+	if (pattern.len > MESH_DECODE_PATTERN) {
+		mesh_decode_fail_field(d, field, "\"%.60s..\" of %zu bytes: longer than %d", pattern.data, pattern.len,
+				       MESH_DECODE_PATTERN);
 		return NULL;
 	}
 	rc = mesh_config_object_regex(d->object, pattern, &regex, &why);
@@ -65,6 +70,8 @@ bool mesh_decode_string_match(struct decode *d, const Envoy__Type__Matcher__V3__
 		mesh_decode_fail(d, "a string matcher is required");
 		return true;
 	}
+	if (matcher->base.n_unknown_fields > 0)
+		return false;
 	match->ignore_case = matcher->ignore_case;
 	switch (matcher->match_pattern_case) {
 	case ENVOY__TYPE__MATCHER__V3__STRING_MATCHER__MATCH_PATTERN_EXACT:
@@ -86,12 +93,9 @@ bool mesh_decode_string_match(struct decode *d, const Envoy__Type__Matcher__V3__
 	case ENVOY__TYPE__MATCHER__V3__STRING_MATCHER__MATCH_PATTERN_CUSTOM:
 		return false;
 	default:
-		break;
+		mesh_decode_fail(d, "match_pattern is required");
+		return true;
 	}
-	if (matcher->base.n_unknown_fields > 0)
-		return false;
-	mesh_decode_fail(d, "match_pattern is required");
-	return true;
 }
 
 static bool header_kind(struct decode *d, const Envoy__Config__Route__V3__HeaderMatcher *matcher, struct header_match *match)
@@ -102,6 +106,8 @@ static bool header_kind(struct decode *d, const Envoy__Config__Route__V3__Header
 	switch (matcher->header_match_specifier_case) {
 	case ENVOY__CONFIG__ROUTE__V3__HEADER_MATCHER__HEADER_MATCH_SPECIFIER_EXACT_MATCH:
 		string_text(d, &match->string, STRING_MATCH_EXACT, "exact_match", matcher->exact_match);
+		if (matcher->exact_match[0] == '\0') /* any value, unlike an empty string_match */
+			match->kind = HEADER_MATCH_PRESENT;
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__HEADER_MATCHER__HEADER_MATCH_SPECIFIER_PREFIX_MATCH:
 		string_text(d, &match->string, STRING_MATCH_PREFIX, "prefix_match", matcher->prefix_match);
@@ -131,7 +137,6 @@ static bool header_kind(struct decode *d, const Envoy__Config__Route__V3__Header
 		break;
 	default:
 		match->kind = HEADER_MATCH_PRESENT;
-		known = matcher->base.n_unknown_fields == 0;
 	}
 	return known;
 }
@@ -139,7 +144,10 @@ static bool header_kind(struct decode *d, const Envoy__Config__Route__V3__Header
 bool mesh_decode_header_match(struct decode *d, const Envoy__Config__Route__V3__HeaderMatcher *matcher,
 			      struct header_match *match)
 {
+	*match = (struct header_match){.kind = HEADER_MATCH_PRESENT};
 	mesh_decode_required(d, "name", matcher->name);
+	if (matcher->base.n_unknown_fields > 0)
+		return false;
 	match->name = mesh_decode_lower(d, matcher->name);
 	match->invert = matcher->invert_match;
 	match->missing_as_empty = matcher->treat_missing_header_as_empty;
@@ -151,7 +159,10 @@ bool mesh_decode_query_match(struct decode *d, const Envoy__Config__Route__V3__Q
 {
 	bool known = true;
 
+	*match = (struct query_match){.present_only = false};
 	match->name = mesh_decode_required(d, "name", matcher->name);
+	if (matcher->base.n_unknown_fields > 0)
+		return false;
 	switch (matcher->query_parameter_match_specifier_case) {
 	case ENVOY__CONFIG__ROUTE__V3__QUERY_PARAMETER_MATCHER__QUERY_PARAMETER_MATCH_SPECIFIER_STRING_MATCH:
 		mesh_decode_push(d, "string_match");
@@ -163,7 +174,7 @@ bool mesh_decode_query_match(struct decode *d, const Envoy__Config__Route__V3__Q
 		return matcher->present_match; /* asking for absence is not expressible here */
 	default:
 		match->present_only = true;
-		return matcher->base.n_unknown_fields == 0;
+		return true;
 	}
 }
 

@@ -11,6 +11,7 @@
 
 typedef Envoy__Config__Core__V3__HeaderValueOption value_option;
 
+/* `field` NULL: the name is the value itself. */
 static void check_name(struct decode *d, const char *field, const char *name)
 {
 	if (name[0] == ':' || mesh_slice_equal_fold(mesh_slice_of(name), MESH_SLICE("host")))
@@ -101,7 +102,7 @@ static struct mesh_slice *removals(struct decode *d, const char *field, char **n
 	*count = items ? n : 0;
 	for (size_t i = 0; i < *count && d->rc == 0; i++) {
 		mesh_decode_push_item(d, field, i);
-		check_name(d, "name", names[i]);
+		check_name(d, NULL, names[i]);
 		items[i] = mesh_decode_lower(d, names[i]);
 		mesh_decode_pop(d);
 	}

@@ -58,6 +58,8 @@ static void backoff(struct decode *d, const Envoy__Config__Route__V3__RetryPolic
 	if (message) {
 		retry->backoff_max_ns =
 			mesh_decode_duration_positive(d, "max_interval", message->max_interval, retry->backoff_max_ns);
+		if (retry->backoff_max_ns < BACKOFF_LEAST_NS) /* rounded as the base is, or it would be less */
+			retry->backoff_max_ns = BACKOFF_LEAST_NS;
 		if (retry->backoff_max_ns < retry->backoff_base_ns)
 			mesh_decode_fail_field(d, "max_interval", "must not be less than base_interval");
 		mesh_decode_pop(d);

@@ -5,9 +5,12 @@
  */
 #include "xds/decode.h"
 
+#include <mesh/error.h>
+
 #include "base/header.h"
 #include "envoy/config/core/v3/base.pb-c.h"
 #include "envoy/config/route/v3/route_components.pb-c.h"
+#include "envoy/type/matcher/v3/regex.pb-c.h"
 #include "google/protobuf/wrappers.pb-c.h"
 
 typedef Envoy__Config__Route__V3__RouteAction action_message;
@@ -20,6 +23,15 @@ static void closed(struct decode *d, struct route *route, const char *field)
 	reason = mesh_decode_note(d, "not supported");
 	mesh_decode_pop(d);
 	mesh_decode_route_close(route, reason);
+}
+
+static struct mesh_slice authority(struct decode *d, const char *text)
+{
+	struct mesh_slice host = mesh_decode_text(d, text);
+
+	if (host.data && !mesh_header_value_valid(host))
+		mesh_decode_fail_field(d, "host_rewrite_literal", "\"%.60s\": not a header value", text);
+	return host;
 }
 
 static void weighted_cluster(struct decode *d, const Envoy__Config__Route__V3__WeightedCluster__ClusterWeight *message,
@@ -37,7 +49,9 @@ static void weighted_cluster(struct decode *d, const Envoy__Config__Route__V3__W
 	mesh_decode_mutations(d, MESH_DECODE_MUTATIONS(message), &cluster->mutations, &reason);
 	if (message->host_rewrite_specifier_case ==
 	    ENVOY__CONFIG__ROUTE__V3__WEIGHTED_CLUSTER__CLUSTER_WEIGHT__HOST_REWRITE_SPECIFIER_HOST_REWRITE_LITERAL)
-		cluster->host_rewrite = mesh_decode_text(d, message->host_rewrite_literal);
+		cluster->host_rewrite = authority(d, message->host_rewrite_literal);
+	if (message->base.n_unknown_fields)
+		closed(d, route, "(unknown field)");
 	cluster->has_subset = message->metadata_match != NULL;
 	for (size_t i = 0; i < message->n_typed_per_filter_config && d->rc == 0; i++)
 		mesh_decode_per_filter(d, message->typed_per_filter_config[i]->key, message->typed_per_filter_config[i]->value,
@@ -67,6 +81,8 @@ static void weighted_clusters(struct decode *d, const Envoy__Config__Route__V3__
 		mesh_decode_fail_field(d, "clusters", "the sum of weights is %llu: must be within 1..%u",
 				       (unsigned long long)total, UINT32_MAX);
 	route->weighted_total = (uint32_t)total;
+	if (message->base.n_unknown_fields)
+		closed(d, route, "(unknown field)");
 	if (message->random_value_specifier_case != ENVOY__CONFIG__ROUTE__V3__WEIGHTED_CLUSTER__RANDOM_VALUE_SPECIFIER__NOT_SET)
 		mesh_decode_warning(d, "random_value_specifier of weighted clusters: passed over, drawn at random");
 	mesh_decode_pop(d);
@@ -106,18 +122,38 @@ static void destination(struct decode *d, const action_message *message, struct 
 	}
 }
 
+static void regex_rewrite(struct decode *d, const Envoy__Type__Matcher__V3__RegexMatchAndSubstitute *message,
+			  struct route *route)
+{
+	struct buf tried;
+	int rc;
+
+	mesh_decode_push(d, "regex_rewrite");
+	mesh_decode_push(d, "pattern");
+	route->regex_rewrite = mesh_decode_regex(d, message->pattern);
+	mesh_decode_pop(d);
+	route->regex_rewrite_with = mesh_decode_text(d, message->substitution);
+	mesh_buf_init(&tried, d->mem, 0);
+	rc = route->regex_rewrite ? mesh_regex_replace(route->regex_rewrite, MESH_SLICE(""), route->regex_rewrite_with, &tried)
+				  : 0;
+	mesh_buf_free(&tried);
+	if (rc == MESH_ERROR_NOMEM)
+		mesh_decode_nomem(d);
+	else if (rc < 0) /* of a group that is not there, say: every request would fail */
+		closed(d, route, "substitution");
+	mesh_decode_pop(d);
+}
+
 static void path_rewrite(struct decode *d, const action_message *message, struct route *route)
 {
 	if (message->prefix_rewrite[0] != '\0' && message->regex_rewrite)
 		mesh_decode_fail_field(d, "regex_rewrite", "must not be set beside prefix_rewrite");
 	route->has_prefix_rewrite = message->prefix_rewrite[0] != '\0';
 	route->prefix_rewrite = mesh_decode_text(d, message->prefix_rewrite);
-	if (message->regex_rewrite) {
-		mesh_decode_push(d, "regex_rewrite.pattern");
-		route->regex_rewrite = mesh_decode_regex(d, message->regex_rewrite->pattern);
-		mesh_decode_pop(d);
-		route->regex_rewrite_with = mesh_decode_text(d, message->regex_rewrite->substitution);
-	}
+	if (route->prefix_rewrite.data && !mesh_header_value_valid(route->prefix_rewrite))
+		mesh_decode_fail_field(d, "prefix_rewrite", "\"%.60s\": not a header value", message->prefix_rewrite);
+	if (message->regex_rewrite)
+		regex_rewrite(d, message->regex_rewrite, route);
 	if (message->path_rewrite_policy)
 		closed(d, route, "path_rewrite_policy");
 	if (message->path_rewrite[0] != '\0')
@@ -131,9 +167,7 @@ static void host_rewrite(struct decode *d, const action_message *message, struct
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER__NOT_SET:
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_HOST_REWRITE_LITERAL:
-		route->host_rewrite = mesh_decode_text(d, message->host_rewrite_literal);
-		if (route->host_rewrite.data && !mesh_header_value_valid(route->host_rewrite))
-			mesh_decode_fail_field(d, "host_rewrite_literal", "not a header value");
+		route->host_rewrite = authority(d, message->host_rewrite_literal);
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_AUTO_HOST_REWRITE:
 		route->auto_host_rewrite = mesh_decode_bool(message->auto_host_rewrite, false);

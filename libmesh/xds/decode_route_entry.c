@@ -58,6 +58,12 @@ void mesh_decode_per_filter(struct decode *d, const char *name, const Google__Pr
 	mesh_decode_pop(d);
 }
 
+static void unknown_fields(struct decode *d, const ProtobufCMessage *message, struct route *route)
+{
+	if (message->n_unknown_fields)
+		mesh_decode_route_close(route, mesh_decode_note(d, "unknown field: not supported"));
+}
+
 static void redirect_path(struct decode *d, const Envoy__Config__Route__V3__RedirectAction *message, struct route *route)
 {
 	struct mesh_slice reason;
@@ -103,7 +109,7 @@ static uint32_t redirect_status(struct decode *d, int code)
 static void header_text(struct decode *d, const char *field, struct mesh_slice text)
 {
 	if (text.data && !mesh_header_value_valid(text))
-		mesh_decode_fail_field(d, field, "not a header value");
+		mesh_decode_fail_field(d, field, "\"%.60s\": not a header value", text.data);
 }
 
 static void redirect(struct decode *d, const Envoy__Config__Route__V3__RedirectAction *message, struct route *route)
@@ -122,6 +128,7 @@ static void redirect(struct decode *d, const Envoy__Config__Route__V3__RedirectA
 		 message->https_redirect)
 		route->redirect_scheme = mesh_decode_text(d, "https");
 	redirect_path(d, message, route);
+	unknown_fields(d, &message->base, route);
 	header_text(d, "host_redirect", route->redirect_host);
 	header_text(d, "scheme_redirect", route->redirect_scheme);
 	header_text(d, "path_redirect", route->redirect_path);
@@ -147,6 +154,7 @@ static void direct_response(struct decode *d, const Envoy__Config__Route__V3__Di
 	route->direct_body = mesh_decode_bytes(d, body);
 	if (reason.data)
 		mesh_decode_route_close(route, reason);
+	unknown_fields(d, &message->base, route);
 	mesh_decode_pop(d);
 }
 

@@ -5,6 +5,7 @@
  */
 #include "xds/decode.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,7 @@ int64_t mesh_decode_duration(struct decode *d, const char *field, const Google__
 		return absent;
 	if (duration->seconds < -SECONDS_MAX || duration->seconds > SECONDS_MAX || duration->nanos <= -MESH_DECODE_NS ||
 	    duration->nanos >= MESH_DECODE_NS) {
-		mesh_decode_fail_field(d, field, "out of range");
+		mesh_decode_fail_field(d, field, "%" PRId64 " s and %d ns: out of range", duration->seconds, duration->nanos);
 		return absent;
 	}
 	if (duration->seconds < 0 || duration->nanos < 0) {
@@ -67,7 +68,7 @@ uint32_t mesh_decode_percent(struct decode *d, const char *field, const Google__
 double mesh_decode_share(struct decode *d, const char *field, double percent)
 {
 	if (isnan(percent) || percent < 0 || percent > 100) {
-		mesh_decode_fail_field(d, field, "must be 0..100");
+		mesh_decode_fail_field(d, field, "%g: must be 0..100", percent);
 		return 0;
 	}
 	return percent;
@@ -83,6 +84,13 @@ uint16_t mesh_decode_port(struct decode *d, const char *field, uint32_t port)
 	if (port > UINT16_MAX)
 		mesh_decode_fail_field(d, field, "%u: must be 0..65535", port);
 	return (uint16_t)port;
+}
+
+bool mesh_decode_count(struct decode *d, const char *field, size_t count, size_t max)
+{
+	if (count > max)
+		mesh_decode_fail_field(d, field, "%zu: at most %zu", count, max);
+	return count <= max;
 }
 
 struct mesh_slice mesh_decode_any_type(const Google__Protobuf__Any *any)

@@ -40,6 +40,18 @@ def create(directory):
     (directory / "cert-chain.pem").write_text(intermediate + root)
 
 
+def leaf(directory, authority, uri):
+    """Leaves leaf.key and leaf.crt, signed by the authority in that directory, for whoever `uri` names."""
+    directory.mkdir(parents=True)
+    (directory / "leaf.ext").write_text(f"basicConstraints=critical,CA:FALSE\nsubjectAltName=critical,URI:{uri}\n"
+                                        "extendedKeyUsage=clientAuth,serverAuth\n")
+    _openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "leaf.key", "-out", "leaf.csr", "-subj", "/",
+             cwd=directory)
+    _openssl("x509", "-req", "-in", "leaf.csr", "-CA", str(authority / "ca-cert.pem"), "-CAkey",
+             str(authority / "ca-key.pem"), "-CAcreateserial", "-out", "leaf.crt", "-days", "1", "-sha256",
+             "-extfile", "leaf.ext", cwd=directory)
+
+
 def switch(directory, signer, *trusted):
     """Makes `directory` sign with the authority in `signer` and hand out the roots of all in `trusted`."""
     for name in ("ca-cert.pem", "ca-key.pem", "cert-chain.pem"):

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
 import ca
 
@@ -51,6 +52,16 @@ class Endpoints(MeshTest):
             server.stop(signal.SIGTERM)
             load.run_for(1)
         self.assertEqual(server.exit_code(), 0, server.tail())
+
+    def test_comes_and_goes(self):
+        """Faster than istiod puts changes together, so that some pushes bring both and some neither."""
+        pod, _ = self.add_third()
+        with Load(self.client) as load:
+            for turn in range(12):
+                self.lab.set_ready(pod, turn % 2 == 0)
+                time.sleep(0.04 * turn)
+            self.lab.set_ready(pod)
+            load.wait(lambda seen: "echo-v3" in names(seen), "the endpoint is called")
 
     def test_deleted_as_a_cluster_does(self):
         """The signal and the news of the endpoint's end leave at the same time; nobody knows which arrives first."""

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A listener against peers that say what no honest client says: each is answered as Envoy would, and the handler sees nothing. */
+/* A listener against peers that say what no honest client says: answered as Envoy would, and the handler sees nothing. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -48,8 +48,8 @@ static void answer(struct mesh_call *call, void *user)
 	struct mesh_slice path = mesh_call_path(call), body = mesh_call_body(call), end = mesh_call_trailer(call, "x-end");
 	static const struct mesh_header length = {{"content-length", 14}, {"5", 1}};
 	char said[512];
-	int len = snprintf(said, sizeof(said), "%.*s|%.*s|%.*s|%.*s", (int)(path.len > 200 ? 200 : path.len), path.data, (int)mesh_call_authority(call).len,
-			   mesh_call_authority(call).data, (int)(body.len > 100 ? 100 : body.len), body.len ? body.data : "",
+	int len = snprintf(said, sizeof(said), "%.*s|%.*s|%.*s|%.*s", (int)(path.len > 200 ? 200 : path.len), path.data,
+			   (int)mesh_call_authority(call).len, mesh_call_authority(call).data, (int)(body.len > 100 ? 100 : body.len), body.len ? body.data : "",
 			   (int)end.len, end.data ? end.data : "");
 
 	atomic_fetch_add(&server->calls, 1);
@@ -268,7 +268,8 @@ static void test_bad_request_behind_a_good_one(void **state)
 }
 
 /* `count` times `piece` between two texts. */
-static void assert_long(struct server *server, const char *before, const char *piece, size_t count, const char *after, int status)
+static void assert_long(struct server *server, const char *before, const char *piece, size_t count, const char *after,
+			int status)
 {
 	size_t size = strlen(before) + count * strlen(piece) + strlen(after) + 1, len;
 	char *request = malloc(size), got[4096];
@@ -446,7 +447,7 @@ static void test_expect_continue_refused(void **state)
 	close(fd);
 }
 
-/* The rest of a body nobody wants is read past, trailers included, and the connection goes on; or it ends, never answered twice. */
+/* The rest of a body nobody wants is read past, trailers included, and the connection goes on; it is never answered twice. */
 static void test_rest_of_a_refused_request(void **state)
 {
 	struct server *server = *state;
