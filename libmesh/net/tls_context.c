@@ -23,6 +23,8 @@ struct tls_roots {
 
 static const char ciphers_default[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
 				      "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
+/* of TLS 1.3, whatever cipher_suites says: Envoy's order where AES is in hardware, not OpenSSL's, which begins with AES-256 */
+static const char suites[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 
 int mesh_tls_store_new(const struct mesh_mem *mem, const struct log *log, struct tls_store **result)
 {
@@ -233,6 +235,7 @@ static bool set_protocol(struct tls_context *context)
 	SSL_CTX_set_read_ahead(ctx, 1); /* a whole record by one system call */
 	return SSL_CTX_set_min_proto_version(ctx, protocol_number(context->min, TLS1_2_VERSION)) &&
 	       SSL_CTX_set_max_proto_version(ctx, protocol_number(context->max, TLS1_3_VERSION)) &&
+	       SSL_CTX_set_ciphersuites(ctx, suites) &&
 	       SSL_CTX_set_cipher_list(ctx, context->ciphers.len ? context->ciphers.data : ciphers_default);
 }
 

@@ -22,7 +22,7 @@ bool mesh_header_value_matches(const struct header_match *match, struct mesh_sli
 	bool hit;
 
 	if (match->kind == HEADER_MATCH_PRESENT)
-		return (value.data != NULL) != match->invert;
+		return (value.data || match->missing_as_empty) != match->invert;
 	/* A missing header satisfies no condition on its value, nor the inverse of one, unless it counts as empty. */
 	if (!value.data && !match->missing_as_empty)
 		return false;

@@ -115,10 +115,7 @@ static bool path_matches(const struct route_match *match, struct mesh_slice path
 		return match->ignore_case ? mesh_slice_equal_fold(path, match->path) : mesh_slice_equal(path, match->path);
 	case PATH_MATCH_PREFIX:
 	case PATH_MATCH_SEPARATED_PREFIX:
-		if (path.len < match->path.len)
-			return false;
-		prefix = match->ignore_case ? mesh_slice_prefix_fold(path, match->path)
-					    : memcmp(path.data, match->path.data, match->path.len) == 0;
+		prefix = match->ignore_case ? mesh_slice_prefix_fold(path, match->path) : mesh_slice_prefix(path, match->path);
 		if (match->kind == PATH_MATCH_PREFIX || !prefix)
 			return prefix;
 		return path.len == match->path.len || path.data[match->path.len] == '/';

@@ -1,135 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Authorization policies (Envoy RBAC). A rule of a kind that is not understood becomes the answer that refuses: never true
- * where it would help to allow, always true where it would help to deny, the opposite under each NOT.
+ * Authorization policies (Envoy RBAC): their names, permissions and principals as trees, and when a policy as a whole is not
+ * understood. Refuses to know how a single rule reads (decode_authz_rule.c).
  */
-#include "xds/decode.h"
+#include "xds/decode_authz.h"
 
 #include <stdlib.h>
 
-#include "envoy/config/core/v3/address.pb-c.h"
-#include "envoy/config/core/v3/cel.pb-c.h"
 #include "envoy/config/rbac/v3/rbac.pb-c.h"
 #include "envoy/extensions/filters/http/rbac/v3/rbac.pb-c.h"
 #include "google/protobuf/any.pb-c.h"
 
-#define PEER_PRINCIPAL "io.istio.peer_principal"
-
 typedef Envoy__Config__Rbac__V3__Permission permission_message;
 typedef Envoy__Config__Rbac__V3__Principal principal_message;
-
-/* What a rule works towards where it stands. */
-struct stance {
-	enum authz_action action;
-	bool negated; /* under an odd number of NOTs */
-	bool shadow;
-};
 
 static void permission(struct decode *d, const struct stance *stance, const permission_message *message,
 		       struct authz_rule *rule);
 static void principal(struct decode *d, const struct stance *stance, const principal_message *message,
 		      struct authz_rule *rule);
-
-static void unknown(struct decode *d, const struct stance *stance, const char *what, struct authz_rule *rule)
-{
-	bool match = stance->action == AUTHZ_DENY;
-
-	*rule = (struct authz_rule){.kind = match != stance->negated ? AUTHZ_ANY : AUTHZ_NEVER};
-	if (stance->shadow || stance->action == AUTHZ_LOG)
-		mesh_decode_warning(d, "authorization rule of kind %s in rules that are not enforced: passed over", what);
-	else
-		mesh_decode_note(d, "%s: unknown kind of rule", what);
-}
-
-static void string_rule(struct decode *d, const struct stance *stance, const char *field,
-			const Envoy__Type__Matcher__V3__StringMatcher *matcher, enum authz_rule_kind kind,
-			struct authz_rule *rule)
-{
-	rule->kind = kind;
-	rule->has_string = true;
-	mesh_decode_push(d, field);
-	if (!mesh_decode_string_match(d, matcher, &rule->string))
-		unknown(d, stance, "custom string matcher", rule);
-	mesh_decode_pop(d);
-}
-
-static void path_rule(struct decode *d, const struct stance *stance, const Envoy__Type__Matcher__V3__PathMatcher *matcher,
-		      struct authz_rule *rule)
-{
-	if (matcher->rule_case == ENVOY__TYPE__MATCHER__V3__PATH_MATCHER__RULE_PATH)
-		string_rule(d, stance, "url_path.path", matcher->path, AUTHZ_URL_PATH, rule);
-	else
-		mesh_decode_fail_field(d, "url_path.path", "is required");
-}
-
-static void header_rule(struct decode *d, const struct stance *stance, const Envoy__Config__Route__V3__HeaderMatcher *matcher,
-			struct authz_rule *rule)
-{
-	rule->kind = AUTHZ_HEADER;
-	mesh_decode_push(d, "header");
-	if (!mesh_decode_header_match(d, matcher, &rule->header))
-		unknown(d, stance, "header matcher", rule);
-	mesh_decode_pop(d);
-}
-
-static void cidr_rule(struct decode *d, const char *field, const Envoy__Config__Core__V3__CidrRange *range,
-		      enum authz_rule_kind kind, struct authz_rule *rule)
-{
-	rule->kind = kind;
-	mesh_decode_push(d, field);
-	mesh_decode_cidr(d, range, &rule->cidr);
-	mesh_decode_pop(d);
-}
-
-/* A text, alone or as one of a list: what Istio writes for claims of a token. */
-static bool metadata_value(struct decode *d, const Envoy__Type__Matcher__V3__ValueMatcher *value, struct authz_rule *rule)
-{
-	if (value && value->match_pattern_case == ENVOY__TYPE__MATCHER__V3__VALUE_MATCHER__MATCH_PATTERN_LIST_MATCH &&
-	    value->list_match->match_pattern_case == ENVOY__TYPE__MATCHER__V3__LIST_MATCHER__MATCH_PATTERN_ONE_OF) {
-		rule->metadata_list = true;
-		value = value->list_match->one_of;
-	}
-	if (!value || value->match_pattern_case != ENVOY__TYPE__MATCHER__V3__VALUE_MATCHER__MATCH_PATTERN_STRING_MATCH)
-		return false;
-	rule->has_string = true;
-	return mesh_decode_string_match(d, value->string_match, &rule->string);
-}
-
-static void metadata_rule(struct decode *d, const struct stance *stance,
-			  const Envoy__Type__Matcher__V3__MetadataMatcher *matcher, struct authz_rule *rule)
-{
-	rule->kind = AUTHZ_METADATA;
-	mesh_decode_push(d, "metadata");
-	rule->metadata_filter = mesh_decode_required(d, "filter", matcher->filter);
-	rule->metadata_invert = matcher->invert;
-	rule->metadata_path = mesh_decode_array(d, matcher->n_path, sizeof(*rule->metadata_path));
-	rule->metadata_path_count = rule->metadata_path ? matcher->n_path : 0;
-	if (matcher->n_path == 0)
-		mesh_decode_fail_field(d, "path", "must not be empty");
-	for (size_t i = 0; i < rule->metadata_path_count && d->rc == 0; i++) {
-		mesh_decode_push_item(d, "path", i);
-		rule->metadata_path[i] = mesh_decode_required(d, "key", matcher->path[i]->key);
-		mesh_decode_pop(d);
-	}
-	mesh_decode_push(d, "value");
-	if (d->rc == 0 && !metadata_value(d, matcher->value, rule))
-		unknown(d, stance, "metadata value", rule);
-	mesh_decode_pop(d);
-	mesh_decode_pop(d);
-}
-
-static void template_rule(struct decode *d, const struct stance *stance,
-			  const Envoy__Config__Core__V3__TypedExtensionConfig *extension, struct authz_rule *rule)
-{
-	rule->kind = AUTHZ_URI_TEMPLATE;
-	rule->has_string = true;
-	mesh_decode_push(d, "uri_template");
-	rule->string.kind = STRING_MATCH_REGEX;
-	rule->string.regex = mesh_decode_uri_template(d, extension->typed_config);
-	if (!rule->string.regex)
-		unknown(d, stance, "uri_template", rule);
-	mesh_decode_pop(d);
-}
 
 static void permission_set(struct decode *d, const struct stance *stance, const char *field,
 			   const Envoy__Config__Rbac__V3__Permission__Set *set, enum authz_rule_kind kind,
@@ -146,6 +34,8 @@ static void permission_set(struct decode *d, const struct stance *stance, const 
 		permission(d, stance, set->rules[i], &rule->items[i]);
 		mesh_decode_pop(d);
 	}
+	if (set->base.n_unknown_fields > 0)
+		mesh_decode_unknown_rule(d, stance, "a field unknown here", rule);
 	mesh_decode_pop(d);
 }
 
@@ -161,15 +51,6 @@ static void permission_not(struct decode *d, const struct stance *stance, const 
 	if (rule->items)
 		permission(d, &opposite, inner, rule->items);
 	mesh_decode_pop(d);
-}
-
-static void port_range(struct decode *d, const Envoy__Type__V3__Int32Range *range, struct authz_rule *rule)
-{
-	rule->kind = AUTHZ_DESTINATION_PORT_RANGE;
-	if (range->start < 0 || range->start > 65536 || range->end < 0 || range->end > 65536)
-		mesh_decode_fail_field(d, "destination_port_range", "must be within 0..65536");
-	rule->port_from = (uint32_t)range->start;
-	rule->port_to = (uint32_t)range->end;
 }
 
 static void permission(struct decode *d, const struct stance *stance, const permission_message *message,
@@ -191,41 +72,42 @@ static void permission(struct decode *d, const struct stance *stance, const perm
 		rule->kind = AUTHZ_ANY;
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PERMISSION__RULE_HEADER:
-		header_rule(d, stance, message->header, rule);
+		mesh_decode_header_rule(d, stance, message->header, rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PERMISSION__RULE_URL_PATH:
-		path_rule(d, stance, message->url_path, rule);
+		mesh_decode_path_rule(d, stance, message->url_path, rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PERMISSION__RULE_DESTINATION_IP:
-		cidr_rule(d, "destination_ip", message->destination_ip, AUTHZ_DESTINATION_IP, rule);
+		mesh_decode_cidr_rule(d, stance, "destination_ip", message->destination_ip, AUTHZ_DESTINATION_IP, rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PERMISSION__RULE_DESTINATION_PORT:
 		rule->kind = AUTHZ_DESTINATION_PORT;
 		rule->port_from = mesh_decode_port(d, "destination_port", message->destination_port);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PERMISSION__RULE_DESTINATION_PORT_RANGE:
-		port_range(d, message->destination_port_range, rule);
+		mesh_decode_port_rule(d, stance, message->destination_port_range, rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PERMISSION__RULE_METADATA:
-		metadata_rule(d, stance, message->metadata, rule);
+		mesh_decode_metadata_rule(d, stance, message->metadata, rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PERMISSION__RULE_REQUESTED_SERVER_NAME:
-		string_rule(d, stance, "requested_server_name", message->requested_server_name, AUTHZ_SERVER_NAME, rule);
+		mesh_decode_string_rule(d, stance, "requested_server_name", message->requested_server_name, AUTHZ_SERVER_NAME, rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PERMISSION__RULE_URI_TEMPLATE:
-		template_rule(d, stance, message->uri_template, rule);
+		mesh_decode_template_rule(d, stance, message->uri_template, rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PERMISSION__RULE_MATCHER:
-		unknown(d, stance, "matcher", rule);
+		mesh_decode_unknown_rule(d, stance, "matcher", rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PERMISSION__RULE_SOURCED_METADATA:
-		unknown(d, stance, "sourced_metadata", rule);
+		mesh_decode_unknown_rule(d, stance, "sourced_metadata", rule);
 		break;
 	default:
 		if (message->base.n_unknown_fields == 0)
 			mesh_decode_fail(d, "a rule is required");
-		unknown(d, stance, "a field unknown here", rule);
 	}
+	if (message->base.n_unknown_fields > 0)
+		mesh_decode_unknown_rule(d, stance, "a field unknown here", rule);
 }
 
 static void principal_set(struct decode *d, const struct stance *stance, const char *field,
@@ -243,6 +125,8 @@ static void principal_set(struct decode *d, const struct stance *stance, const c
 		principal(d, stance, set->ids[i], &rule->items[i]);
 		mesh_decode_pop(d);
 	}
+	if (set->base.n_unknown_fields > 0)
+		mesh_decode_unknown_rule(d, stance, "a field unknown here", rule);
 	mesh_decode_pop(d);
 }
 
@@ -258,18 +142,6 @@ static void principal_not(struct decode *d, const struct stance *stance, const p
 	if (rule->items)
 		principal(d, &opposite, inner, rule->items);
 	mesh_decode_pop(d);
-}
-
-static void filter_state(struct decode *d, const struct stance *stance,
-			 const Envoy__Type__Matcher__V3__FilterStateMatcher *matcher, struct authz_rule *rule)
-{
-	rule->kind = AUTHZ_FILTER_STATE;
-	rule->key = mesh_decode_required(d, "filter_state.key", matcher->key);
-	if (matcher->matcher_case == ENVOY__TYPE__MATCHER__V3__FILTER_STATE_MATCHER__MATCHER_STRING_MATCH &&
-	    mesh_slice_equal(rule->key, MESH_SLICE(PEER_PRINCIPAL)))
-		string_rule(d, stance, "filter_state.string_match", matcher->string_match, AUTHZ_FILTER_STATE, rule);
-	else
-		unknown(d, stance, "filter_state", rule);
 }
 
 static void principal(struct decode *d, const struct stance *stance, const principal_message *message,
@@ -293,41 +165,43 @@ static void principal(struct decode *d, const struct stance *stance, const princ
 	case ENVOY__CONFIG__RBAC__V3__PRINCIPAL__IDENTIFIER_AUTHENTICATED:
 		rule->kind = AUTHZ_AUTHENTICATED;
 		if (message->authenticated->principal_name)
-			string_rule(d, stance, "authenticated.principal_name", message->authenticated->principal_name,
-				    AUTHZ_AUTHENTICATED, rule);
+			mesh_decode_string_rule(d, stance, "authenticated.principal_name",
+						message->authenticated->principal_name, AUTHZ_AUTHENTICATED, rule);
+		mesh_decode_whole_rule(d, stance, &message->authenticated->base, rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PRINCIPAL__IDENTIFIER_SOURCE_IP:
-		cidr_rule(d, "source_ip", message->source_ip, AUTHZ_SOURCE_IP, rule);
+		mesh_decode_cidr_rule(d, stance, "source_ip", message->source_ip, AUTHZ_SOURCE_IP, rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PRINCIPAL__IDENTIFIER_DIRECT_REMOTE_IP:
-		cidr_rule(d, "direct_remote_ip", message->direct_remote_ip, AUTHZ_DIRECT_REMOTE_IP, rule);
+		mesh_decode_cidr_rule(d, stance, "direct_remote_ip", message->direct_remote_ip, AUTHZ_DIRECT_REMOTE_IP, rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PRINCIPAL__IDENTIFIER_REMOTE_IP:
-		cidr_rule(d, "remote_ip", message->remote_ip, AUTHZ_REMOTE_IP, rule);
+		mesh_decode_cidr_rule(d, stance, "remote_ip", message->remote_ip, AUTHZ_REMOTE_IP, rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PRINCIPAL__IDENTIFIER_HEADER:
-		header_rule(d, stance, message->header, rule);
+		mesh_decode_header_rule(d, stance, message->header, rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PRINCIPAL__IDENTIFIER_URL_PATH:
-		path_rule(d, stance, message->url_path, rule);
+		mesh_decode_path_rule(d, stance, message->url_path, rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PRINCIPAL__IDENTIFIER_METADATA:
-		metadata_rule(d, stance, message->metadata, rule);
+		mesh_decode_metadata_rule(d, stance, message->metadata, rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PRINCIPAL__IDENTIFIER_FILTER_STATE:
-		filter_state(d, stance, message->filter_state, rule);
+		mesh_decode_state_rule(d, stance, message->filter_state, rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PRINCIPAL__IDENTIFIER_SOURCED_METADATA:
-		unknown(d, stance, "sourced_metadata", rule);
+		mesh_decode_unknown_rule(d, stance, "sourced_metadata", rule);
 		break;
 	case ENVOY__CONFIG__RBAC__V3__PRINCIPAL__IDENTIFIER_CUSTOM:
-		unknown(d, stance, "custom", rule);
+		mesh_decode_unknown_rule(d, stance, "custom", rule);
 		break;
 	default:
 		if (message->base.n_unknown_fields == 0)
 			mesh_decode_fail(d, "a principal is required");
-		unknown(d, stance, "a field unknown here", rule);
 	}
+	if (message->base.n_unknown_fields > 0)
+		mesh_decode_unknown_rule(d, stance, "a field unknown here", rule);
 }
 
 /* A condition beside the rules narrows the policy: with one that cannot be told, the policy takes the refusing answer. */
@@ -338,7 +212,7 @@ static void condition(struct decode *d, const struct stance *stance, const Envoy
 
 	if (!message->cel_config && message->base.n_unknown_fields == 0)
 		return;
-	unknown(d, stance, "condition", &rule);
+	mesh_decode_unknown_rule(d, stance, "condition", &rule);
 	if (rule.kind == AUTHZ_NEVER && policy->permission_count > 0) {
 		policy->permissions[0] = rule;
 		policy->permission_count = 1;
@@ -373,6 +247,19 @@ static void policy(struct decode *d, const struct stance *stance, const char *na
 static int policy_order(const void *left, const void *right)
 {
 	return mesh_slice_compare(((const struct authz_policy *)left)->name, ((const struct authz_policy *)right)->name);
+}
+
+/* Each name once: of two, an older one would go on granting what the newer one does not. */
+static void sort_policies(struct decode *d, struct authz_rules *rules)
+{
+	qsort(rules->policies, rules->count, sizeof(*rules->policies), policy_order);
+	for (size_t i = 1; i < rules->count && d->rc == 0; i++) {
+		struct mesh_slice name = rules->policies[i].name;
+
+		if (mesh_slice_equal(name, rules->policies[i - 1].name))
+			mesh_decode_fail_field(d, "policies", "\"%.*s\": comes twice", (int)(name.len < 100 ? name.len : 100),
+					       name.data ? name.data : "");
+	}
 }
 
 static enum authz_action action(struct decode *d, int value)
@@ -418,7 +305,7 @@ struct authz_rules *mesh_decode_authz(struct decode *d, const char *field, const
 		rules = mesh_decode_authz_refuse(d);
 	}
 	if (rules && rules->count > 1)
-		qsort(rules->policies, rules->count, sizeof(*rules->policies), policy_order);
+		sort_policies(d, rules);
 	mesh_decode_pop(d);
 	return rules;
 }

@@ -90,8 +90,11 @@ static void upstream_filters(struct decode *d, const http_options *message, stru
 	for (size_t i = 0; i < message->n_http_filters && d->rc == 0; i++) {
 		const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpFilter *filter =
 			message->http_filters[i];
+		bool typed =
+			filter->config_type_case ==
+			ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_FILTER__CONFIG_TYPE_TYPED_CONFIG;
 
-		if (mesh_slice_equal(mesh_decode_any_type(filter->typed_config),
+		if (mesh_slice_equal(mesh_decode_any_type(typed ? filter->typed_config : NULL),
 				     MESH_SLICE("envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec")))
 			continue;
 		mesh_decode_push_item(d, "http_filters", i);

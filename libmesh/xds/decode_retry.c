@@ -71,7 +71,9 @@ static void hosts(struct decode *d, const retry_message *message, struct retry_c
 	for (size_t i = 0; i < message->n_retry_host_predicate; i++) {
 		const Envoy__Config__Route__V3__RetryPolicy__RetryHostPredicate *predicate = message->retry_host_predicate[i];
 
-		if (strcmp(predicate->name, "envoy.retry_host_predicates.previous_hosts") == 0)
+		if (strcmp(predicate->name, "envoy.retry_host_predicates.previous_hosts") == 0 ||
+		    mesh_slice_equal(mesh_decode_any_type(predicate->typed_config),
+				     MESH_SLICE("envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate")))
 			retry->previous_hosts = true;
 		else
 			mesh_decode_warning(d, "retry_host_predicate \"%.80s\": passed over", predicate->name);

@@ -140,6 +140,8 @@ static void echo(SSL_CTX *ctx)
 			}
 			c = connection_new(accept4(listener, NULL, NULL, SOCK_CLOEXEC), ctx, true);
 			watch(epoll, c->fd, c);
+			if (c->ssl && SSL_has_pending(c->ssl)) /* came with the handshake's end: epoll will not tell */
+				echo_ready(c);
 		}
 	}
 }
