@@ -26,6 +26,7 @@ static int listener_stats(struct mesh_listener *listener, struct buf *out)
 		{"downstream_cx_total", atomic_load(&s->cx_total)},
 		{"downstream_cx_active", atomic_load(&listener->connections)},
 		{"downstream_cx_destroy", atomic_load(&s->cx_destroy)},
+		{"downstream_pre_cx_timeout", atomic_load(&s->cx_pre_timeout)},
 		{"no_filter_chain_match", atomic_load(&s->cx_no_chain)},
 		{"ssl.handshake", atomic_load(&s->cx_ssl)},
 		{"ssl.connection_error", atomic_load(&s->cx_ssl_error)},

@@ -30,6 +30,7 @@ void mesh_attempt_settle(struct mesh_call *call)
 	struct loop *loop = call->worker->env.loop;
 
 	mesh_timer_stop(loop, &attempt->timer);
+	mesh_timer_stop(loop, &attempt->idle);
 	mesh_pool_cancel(&attempt->waiter);
 	if (attempt->active) {
 		attempt->active = false;
@@ -76,6 +77,7 @@ void mesh_attempt_pump(struct mesh_call *call)
 		rc = mesh_exchange_send_data(&attempt->exchange, rest, end);
 		if (rc)
 			return; /* AGAIN: `writable` comes; an error: `over` comes */
+		mesh_client_moved(call);
 		attempt->sent += rest.len;
 		call->result.sent_bytes += rest.len;
 		attempt->end_sent = end;
@@ -141,6 +143,7 @@ static void attempt_send(struct mesh_call *call, struct connection *connection)
 	}
 	attempt->head_sent = true;
 	attempt->end_sent = end;
+	mesh_attempt_watch(call);
 	mesh_attempt_pump(call);
 	if (!call->in_api)
 		mesh_client_room(call);
@@ -168,6 +171,7 @@ static void on_head(struct exchange *exchange, struct http_head *head, bool end)
 	struct attempt *attempt = &call->client.attempt;
 	int rc;
 
+	attempt->active_ns = mesh_loop_now_ns(call->worker->env.loop);
 	call->response = *head;
 	if (!call->client.committed && mesh_client_retry_status(call)) {
 		attempt->swallowing = true;
@@ -180,6 +184,7 @@ static void on_head(struct exchange *exchange, struct http_head *head, bool end)
 		return;
 	}
 	call->client.committed = true;
+	mesh_client_moved(call);
 	mesh_timer_stop(call->worker->env.loop, &attempt->timer);
 	rc = mesh_rewrite_response(&call->client.chosen, &call->arena, &call->response.headers);
 	if (rc) {
@@ -197,8 +202,10 @@ static void on_data(struct exchange *exchange, struct mesh_slice data)
 	struct mesh_call *call = call_of(exchange);
 	int rc;
 
+	call->client.attempt.active_ns = mesh_loop_now_ns(call->worker->env.loop);
 	if (call->client.attempt.swallowing)
 		return;
+	mesh_client_moved(call);
 	rc = mesh_call_take(call, data, call->client.body_max);
 	if (!rc)
 		return;
@@ -287,6 +294,33 @@ static void per_try_timeout(struct loop_timer *timer)
 	mesh_client_attempt_over(call, &outcome, "per-try timeout");
 }
 
+static void per_try_idle(struct loop_timer *timer)
+{
+	struct mesh_call *call = MESH_CONTAINER(timer, struct mesh_call, client.attempt.idle);
+	struct loop *loop = call->worker->env.loop;
+	uint64_t limit = call->client.per_try_idle_ns;
+	uint64_t quiet = mesh_loop_now_ns(loop) - call->client.attempt.active_ns;
+	struct retry_outcome outcome = {.error = MESH_ERROR_TIMEOUT, .per_try_timeout = true, .request_sent = true,
+					.head_received = call->client.committed};
+
+	if (quiet < limit && !mesh_timer_start(loop, timer, limit - quiet))
+		return;
+	mesh_counter_add(&call->client.cluster->stats->rq_per_try_idle_timeout, 1);
+	mesh_attempt_abandon(call, MESH_ERROR_TIMEOUT);
+	mesh_client_attempt_over(call, &outcome, "per-try idle timeout");
+}
+
+void mesh_attempt_watch(struct mesh_call *call)
+{
+	struct client_call *client = &call->client;
+	struct attempt *attempt = &client->attempt;
+
+	if (!client->per_try_idle_ns || !client->out_end || !attempt->exchange.mux)
+		return;
+	attempt->active_ns = mesh_loop_update_ns(call->worker->env.loop);
+	mesh_timer_start(call->worker->env.loop, &attempt->idle, client->per_try_idle_ns);
+}
+
 /* Chooses an endpoint that was not tried before where there is one. */
 static int attempt_pick(struct mesh_call *call, struct why *why)
 {
@@ -327,6 +361,7 @@ void mesh_attempt_start(struct mesh_call *call)
 	attempt->waiter.failed = waiter_failed;
 	attempt->waiter.careful = !mesh_client_repeatable(call);
 	attempt->timer.due = per_try_timeout;
+	attempt->idle.due = per_try_idle;
 	call->result.attempts++;
 	rc = attempt_pick(call, &why);
 	if (!rc) {
@@ -343,8 +378,8 @@ void mesh_attempt_start(struct mesh_call *call)
 		call->result.endpoint = mesh_arena_slice(&call->arena, attempt->endpoint->shared->text, NULL);
 		mesh_counter_add(&cluster->stats->rq_total, 1);
 		atomic_fetch_add_explicit(&attempt->endpoint->shared->rq_total, 1, memory_order_relaxed);
-		if (client->retry && client->retry->per_try_timeout_ns > 0)
-			mesh_timer_start(call->worker->env.loop, &attempt->timer, (uint64_t)client->retry->per_try_timeout_ns);
+		if (client->per_try_ns)
+			mesh_timer_start(call->worker->env.loop, &attempt->timer, client->per_try_ns);
 		rc = mesh_pool_acquire(attempt->endpoint, &attempt->waiter, &connection, &why);
 	}
 	if (!rc) {

@@ -130,9 +130,11 @@ void mesh_call_drop(struct mesh_call *call)
 		call_destroy(call);
 }
 
-static int local_status(int error)
+static int local_status(const struct mesh_call *call, int error)
 {
 	switch (error) {
+	case MESH_ERROR_IDLE_TIMEOUT: /* as Envoy: who is it that did not go on? */
+		return (call->server ? call->received_end : call->client.out_end) ? 504 : 408;
 	case MESH_ERROR_NO_ROUTE:
 		return 404;
 	case MESH_ERROR_DENIED:
@@ -161,7 +163,7 @@ static void fill_result(struct mesh_call *call, int error, const char *why)
 	if (!error)
 		return;
 	result->flag = mesh_error_flag(error);
-	result->local_status = local_status(error);
+	result->local_status = local_status(call, error);
 	mesh_why(&call->why, error, "%s", why && *why ? why : mesh_error_text(error));
 	result->why = mesh_slice_of(call->why.text);
 }

@@ -26,6 +26,8 @@ struct attempt {
 	struct endpoint *endpoint;
 	struct connection *connection;
 	struct loop_timer timer; /* per-try timeout */
+	struct loop_timer idle;  /* per-try idle timeout; looks how long ago the last sign of life was */
+	uint64_t active_ns;      /* when that was */
 	size_t sent;             /* bytes of call->out handed to the mux */
 	bool active;             /* counted in the endpoint's and the cluster's requests */
 	bool reused;             /* its connection carried others before */
@@ -50,12 +52,16 @@ struct client_call {
 	bool counted_retry;        /* holds one of the cluster's retries */
 	bool replayed;             /* the free second try after a stale connection was used */
 	unsigned retries_left;
+	uint64_t per_try_ns, per_try_idle_ns; /* 0: none; in force where no retry is asked for, too */
 	uint32_t tried[CALL_TRIED_MAX];
 	size_t tried_count;
 	uint64_t tried_version;    /* snapshot the indexes are of */
 	struct headers trailers;   /* to send */
 	struct loop_timer timeout;
 	struct loop_timer backoff;
+	struct loop_timer idle;    /* as attempt.idle, of the call as the application sees it */
+	uint64_t idle_ns;          /* its limit; 0: none */
+	uint64_t active_ns;
 	struct loop_task local;    /* delivers what was decided without a peer */
 	uint32_t timeout_ms;
 	size_t body_max;
@@ -64,6 +70,7 @@ struct client_call {
 struct server_call {
 	struct exchange exchange;
 	struct inbound *inbound;
+	struct address remote;          /* whom the request comes from, as authorization takes it */
 	struct snapshot *snapshot;      /* whose policies apply */
 	const struct http_config *http; /* in it; NULL: a TCP chain, no HTTP policy */
 	struct rewrite chosen;          /* in it too; no route: none was found */
@@ -136,11 +143,13 @@ bool mesh_client_retry_status(struct mesh_call *call); /* may the response just 
 int mesh_client_send(struct mesh_call *call, struct mesh_slice data, bool end);
 int mesh_client_send_trailers(struct mesh_call *call, const struct mesh_header *trailers, size_t count);
 
+void mesh_client_moved(struct mesh_call *call); /* a sign of life in either direction */
 void mesh_client_room(struct mesh_call *call);  /* tells `writable` when there is room again */
 
 /* attempt.c */
 void mesh_attempt_start(struct mesh_call *call);
 void mesh_attempt_pump(struct mesh_call *call);    /* sends what the mux takes of the body */
+void mesh_attempt_watch(struct mesh_call *call);   /* begins the per-try idle timeout once all was said to it */
 void mesh_attempt_abandon(struct mesh_call *call, int error); /* off the wire, no event */
 void mesh_attempt_settle(struct mesh_call *call);  /* gives back what it holds */
 

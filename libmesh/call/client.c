@@ -9,6 +9,7 @@
 #include "cluster/connection.h"
 
 static const int64_t route_timeout_default_ns = 15000000000LL; /* Envoy's, where a route sets none */
+static const uint64_t stream_idle_default_ns = 300000000000ULL; /* Envoy's 5 minutes */
 static const size_t replay_bytes = 65536; /* a streamed body is kept for a retry up to this */
 
 static void client_fail(struct mesh_call *call, int error, const char *why)
@@ -91,6 +92,8 @@ static int find_cluster(struct mesh_call *call, struct mesh_slice alpn)
 	if (rc)
 		return rc;
 	client->retries_left = client->retry ? client->retry->retries : 0;
+	client->per_try_ns = base && base->per_try_timeout_ns > 0 ? (uint64_t)base->per_try_timeout_ns : 0;
+	client->per_try_idle_ns = base && base->per_try_idle_timeout_ns > 0 ? (uint64_t)base->per_try_idle_timeout_ns : 0;
 	return 0;
 }
 
@@ -115,6 +118,41 @@ static void start_timeout(struct mesh_call *call)
 	client->timeout.due = timed_out;
 	if (ns > 0)
 		mesh_timer_start(call->worker->env.loop, &client->timeout, (uint64_t)ns);
+}
+
+void mesh_client_moved(struct mesh_call *call)
+{
+	struct loop *loop = call->worker->env.loop;
+
+	/* between two rounds the loop's time is of the last one */
+	call->client.active_ns = mesh_loop_running(loop) ? mesh_loop_now_ns(loop) : mesh_loop_update_ns(loop);
+	call->client.attempt.active_ns = call->client.active_ns;
+}
+
+static void idle_due(struct loop_timer *timer)
+{
+	struct mesh_call *call = MESH_CONTAINER(timer, struct mesh_call, client.idle);
+	struct loop *loop = call->worker->env.loop;
+	uint64_t quiet = mesh_loop_now_ns(loop) - call->client.active_ns;
+
+	if (quiet < call->client.idle_ns && !mesh_timer_start(loop, timer, call->client.idle_ns - quiet))
+		return;
+	mesh_attempt_abandon(call, MESH_ERROR_IDLE_TIMEOUT);
+	mesh_call_finish(call, MESH_ERROR_IDLE_TIMEOUT, "stream timeout: nothing moved in either direction");
+}
+
+/* The route's idle timeout, else the listener's. */
+static int start_idle(struct mesh_call *call)
+{
+	struct client_call *client = &call->client;
+	int64_t ns = client->chosen.route->idle_timeout_ns;
+
+	if (ns < 0)
+		ns = client->http->stream_idle_timeout_ns;
+	client->idle_ns = ns < 0 ? stream_idle_default_ns : (uint64_t)ns;
+	client->idle.due = idle_due;
+	mesh_client_moved(call);
+	return client->idle_ns ? mesh_timer_start(call->worker->env.loop, &client->idle, client->idle_ns) : 0;
 }
 
 static int add_header(struct mesh_call *call, struct mesh_slice name, struct mesh_slice value)
@@ -243,6 +281,11 @@ void mesh_client_begin(struct mesh_call *call)
 	}
 	if (local)
 		return;
+	rc = start_idle(call);
+	if (rc) {
+		client_fail(call, rc, NULL);
+		return;
+	}
 	start_timeout(call);
 	mesh_attempt_start(call);
 }
@@ -254,6 +297,7 @@ void mesh_client_stop(struct mesh_call *call)
 
 	mesh_timer_stop(loop, &client->timeout);
 	mesh_timer_stop(loop, &client->backoff);
+	mesh_timer_stop(loop, &client->idle);
 	mesh_loop_undefer(&client->local);
 	mesh_attempt_abandon(call, MESH_ERROR_CANCELLED);
 	if (client->counted_retry)
@@ -425,6 +469,8 @@ int mesh_client_send(struct mesh_call *call, struct mesh_slice data, bool end)
 	if (rc)
 		return rc;
 	client->out_end = end;
+	mesh_client_moved(call);
+	mesh_attempt_watch(call);
 	mesh_attempt_pump(call);
 	if (client->attempt.connection && !mesh_loop_running(call->worker->env.loop))
 		mesh_connection_flush(client->attempt.connection);

@@ -35,7 +35,7 @@ struct inbound {
 	struct mesh_slice server_name;
 	struct mesh_slice *alpn;      /* offered; in the arena */
 	size_t alpn_count;
-	bool sniffed, tls;
+	bool tls;
 	struct transport *transport;
 	struct mux *mux;
 	struct loop_io io;
@@ -57,5 +57,21 @@ void mesh_inbound_flush(struct inbound *inbound);
 void mesh_inbound_authz(const struct inbound *inbound, struct authz_request *request);
 /* Follows a newer configuration before a request: the chain this connection would take now, or drains it. */
 void mesh_inbound_refresh(struct inbound *inbound);
+
+/* inbound.c: secured, it carries requests from now on */
+void mesh_inbound_open(struct inbound *inbound);
+
+/* inbound_chain.c: chooses the chain, which may take first bytes; then one step of each stage as the socket becomes ready */
+void mesh_inbound_choose(struct inbound *inbound);
+void mesh_inbound_sniff(struct inbound *inbound);
+void mesh_inbound_sniff_late(struct inbound *inbound); /* the first bytes did not come in time */
+void mesh_inbound_secure(struct inbound *inbound);
+
+/* inbound_timeout.c */
+void mesh_inbound_start_timer(struct inbound *inbound, uint64_t ns); /* 0: stops it */
+void mesh_inbound_time_due(struct loop_timer *timer);
+void mesh_inbound_check_time(struct inbound *inbound); /* an open one: ends what is too late, waits for what is next */
+void mesh_inbound_wait(struct inbound *inbound); /* looks again when the shortest limit may be over */
+void mesh_inbound_watch_head(struct inbound *inbound);
 
 #endif

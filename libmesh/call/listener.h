@@ -20,9 +20,14 @@ struct acceptor {
 };
 
 struct listener_stats {
-	_Atomic uint64_t cx_total, cx_destroy, cx_no_chain, cx_ssl, cx_ssl_error, cx_denied, cx_wait;
+	_Atomic uint64_t cx_total, cx_destroy, cx_no_chain, cx_ssl, cx_ssl_error, cx_denied, cx_wait, cx_pre_timeout;
 	_Atomic uint64_t rq_total, rq_2xx, rq_3xx, rq_4xx, rq_5xx, rq_denied, rq_no_route, rq_shadow_denied, rq_fail_closed;
 };
+
+static inline void mesh_listener_count(_Atomic uint64_t *counter)
+{
+	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
 
 struct mesh_listener {
 	struct mesh *mesh;

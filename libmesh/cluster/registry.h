@@ -25,6 +25,7 @@
 	X(rq_completed, "upstream_rq_completed") \
 	X(rq_timeout, "upstream_rq_timeout") \
 	X(rq_per_try_timeout, "upstream_rq_per_try_timeout") \
+	X(rq_per_try_idle_timeout, "upstream_rq_per_try_idle_timeout") \
 	X(rq_rx_reset, "upstream_rq_rx_reset") \
 	X(rq_tx_reset, "upstream_rq_tx_reset") \
 	X(rq_pending_total, "upstream_rq_pending_total") \

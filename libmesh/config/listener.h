@@ -54,7 +54,8 @@ struct http_config {
 	bool xfcc_subject, xfcc_dns, xfcc_uri, xfcc_cert, xfcc_chain;
 	struct mesh_slice server_name;      /* "istio-envoy" */
 	bool server_overwrite;              /* replaces the application's own Server header (Envoy's default) */
-	bool use_remote_address;
+	bool use_remote_address;            /* we are the first to see the client: x-forwarded-* is ours to write */
+	bool skip_xff_append;
 	uint32_t xff_trusted_hops;
 	bool generate_request_id;           /* default true */
 	bool preserve_request_id;

@@ -7,8 +7,10 @@
 #ifndef MESH_HTTP_HTTP1_PARSER_H
 #define MESH_HTTP_HTTP1_PARSER_H
 
+#include <sys/types.h>
+
 #include "base/why.h"
-#include "http/mux.h"
+#include "http/message.h"
 
 enum http1_framing {
 	HTTP1_NO_BODY,
@@ -40,7 +42,7 @@ struct http1_parser {
 	struct why why;
 };
 
-void mesh_http1_parser_init(struct http1_parser *parser, const struct mux_limits *limits);
+void mesh_http1_parser_init(struct http1_parser *parser, size_t head_bytes_max, size_t header_count_max, bool http_10);
 /* Length of the head at the front, empty line included; 0: not whole yet; < 0 PROTOCOL. */
 ssize_t mesh_http1_find_head(struct http1_parser *parser, struct mesh_slice input);
 /* A head found before. Names and values are copied to the arena in one piece. PROTOCOL, NOMEM. */

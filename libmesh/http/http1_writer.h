@@ -4,7 +4,7 @@
 #define MESH_HTTP_HTTP1_WRITER_H
 
 #include "base/buf.h"
-#include "http/mux.h"
+#include "http/message.h"
 
 enum http1_body {
 	HTTP1_BODY_NONE,

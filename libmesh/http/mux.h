@@ -11,25 +11,12 @@
 #ifndef MESH_HTTP_MUX_H
 #define MESH_HTTP_MUX_H
 
-#include "base/header.h"
 #include "base/list.h"
-#include "net/transport.h"
+#include "http/message.h"
 
-struct mux;
 struct exchange;
-
-/* Start of a message. Slices are the sender's while sending; on receipt they live in exchange->arena. */
-struct http_head {
-	struct mesh_slice method; /* requests */
-	struct mesh_slice scheme; /* "http" or "https"; informative in HTTP/1.1 */
-	struct mesh_slice authority;
-	struct mesh_slice path;   /* with query; "*" for OPTIONS * */
-	int status;               /* responses */
-	struct headers headers;   /* without Host, connection-specific fields and pseudo fields; Content-Length stays */
-	int64_t content_length;   /* -1: not known (chunked, or until close) */
-	unsigned minor;           /* HTTP/1.x: minor version as received */
-	bool expects_continue;    /* request with Expect: 100-continue */
-};
+struct mux;
+struct transport;
 
 struct exchange_events {
 	/* server: a request arrived; client: the final response. `end`: no body follows (`end` event is still sent) */

@@ -49,6 +49,8 @@ struct tls_session {
 /* tls_verify.c: everything known of the peer after a handshake, checked against `sans`. 0, TLS, PEER_IDENTITY, NOMEM. */
 int mesh_tls_peer_check(struct transport *transport, SSL *ssl, bool verified, const struct string_match *sans,
 			size_t san_count);
+/* What mesh_transport_peer_pem gives; in `arena`. */
+int mesh_tls_peer_pem(SSL *ssl, bool chain, struct arena *arena, struct mesh_slice *pem);
 /* First URI SAN of a certificate, absent when none; in `arena`. */
 struct mesh_slice mesh_tls_first_uri(X509 *certificate, struct arena *arena);
 /* Words for a handshake that failed. */

@@ -4,6 +4,7 @@
  * OpenSSL (now or when the session began), names and dates are checked here. Refuses to know policies above names.
  */
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 #include "net/tls.h"
@@ -93,6 +94,75 @@ static int read_subject(struct transport *transport, X509 *certificate)
 	transport->peer.subject = mesh_arena_slice(&transport->arena, mesh_slice_make(data ? data : "", (size_t)len), NULL);
 	BIO_free(bio);
 	return 0;
+}
+
+/* Characters of PEM that would end a value or be taken for others where values are escaped. */
+static const char *pem_escape(char c)
+{
+	switch (c) {
+	case '\n':
+		return "%0A";
+	case ' ':
+		return "%20";
+	case '+':
+		return "%2B";
+	case '/':
+		return "%2F";
+	case '=':
+		return "%3D";
+	default:
+		return NULL;
+	}
+}
+
+static struct mesh_slice escape_pem(struct arena *arena, const char *pem, size_t len)
+{
+	size_t room = len, at = 0;
+	char *text;
+
+	for (size_t i = 0; i < len; i++)
+		room += pem_escape(pem[i]) ? 2 : 0;
+	text = mesh_arena_alloc(arena, room + 1);
+	if (!text)
+		return mesh_slice_make(NULL, 0);
+	for (size_t i = 0; i < len; i++) {
+		const char *escape = pem_escape(pem[i]);
+
+		if (escape)
+			memcpy(text + at, escape, 3);
+		else
+			text[at] = pem[i];
+		at += escape ? 3 : 1;
+	}
+	return mesh_slice_make(text, at);
+}
+
+int mesh_tls_peer_pem(SSL *ssl, bool chain, struct arena *arena, struct mesh_slice *pem)
+{
+	X509 *own = SSL_get0_peer_certificate(ssl);
+	STACK_OF(X509) *sent = chain ? SSL_get_peer_cert_chain(ssl) : NULL;
+	BIO *bio;
+	char *data;
+	long len;
+	int rc = MESH_ERROR_NOMEM;
+
+	if (!own)
+		return 0;
+	bio = BIO_new(BIO_s_mem());
+	if (!bio || !PEM_write_bio_X509(bio, own))
+		goto out;
+	/* a server is given the chain without the peer's own certificate, a client with it */
+	for (int i = SSL_is_server(ssl) ? 0 : 1; i < sk_X509_num(sent); i++)
+		if (!PEM_write_bio_X509(bio, sk_X509_value(sent, i)))
+			goto out;
+	len = BIO_get_mem_data(bio, &data);
+	*pem = escape_pem(arena, data, (size_t)len);
+	rc = pem->data ? 0 : MESH_ERROR_NOMEM;
+out:
+	if (rc)
+		ERR_clear_error();
+	BIO_free(bio);
+	return rc;
 }
 
 static bool any_matches(const struct mesh_slice *names, size_t count, const struct string_match *match)

@@ -33,6 +33,7 @@ struct peer_info {
 	struct mesh_slice tls_version;  /* "TLSv1.3" */
 	struct mesh_slice tls_cipher;
 	bool resumed;
+	struct mesh_slice pem[2];       /* mesh_transport_peer_pem's, once asked for: certificate, chain */
 };
 
 struct transport_ops {
@@ -77,6 +78,12 @@ int mesh_transport_tls_client_new(const struct mesh_mem *mem, int fd, const stru
 /* `head`: bytes already read from the socket while sniffing (copied). SANs to accept are the context's. */
 int mesh_transport_tls_server_new(const struct mesh_mem *mem, int fd, struct tls_context *context,
 				  struct mesh_slice head, struct transport **transport);
+/*
+ * The peer's certificate, or with `chain` all it sent with its own first, in PEM and escaped as Envoy writes it into
+ * x-forwarded-client-cert; absent when it showed none. A resumed session has kept the peer's own alone. Lives as long as
+ * the transport. NOMEM.
+ */
+int mesh_transport_peer_pem(struct transport *transport, bool chain, struct mesh_slice *pem);
 void mesh_transport_free(struct transport *transport); /* closes the socket; NULL allowed */
 
 /* A resumable session of the peer it was made with; bound to the credentials of its context. */

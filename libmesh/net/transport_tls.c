@@ -268,6 +268,17 @@ static void tls_destroy(struct transport *transport)
 	mesh_tls_context_release(tls->context);
 }
 
+int mesh_transport_peer_pem(struct transport *transport, bool chain, struct mesh_slice *pem)
+{
+	struct mesh_slice *kept = &transport->peer.pem[chain];
+	int rc = 0;
+
+	if (transport->peer.tls && !kept->data)
+		rc = mesh_tls_peer_pem(tls_of(transport)->ssl, chain, &transport->arena, kept);
+	*pem = *kept;
+	return rc;
+}
+
 static const struct transport_ops tls_ops = {
 	.handshake = tls_handshake,
 	.read = tls_read,

@@ -84,6 +84,8 @@ static void transport_choice(struct decode *d, const char *name, const Google__P
 	mesh_decode_push(d, "match");
 	choice->match = mesh_decode_labels(d, match, &choice->match_count);
 	mesh_decode_pop(d);
+	if (!socket) /* left out it would be a raw one */
+		mesh_decode_fail_field(d, "transport_socket", "is required");
 	choice->tls = mesh_decode_transport(d, "transport_socket", socket, true, &reason);
 	choice->unsupported = reason.data != NULL;
 }

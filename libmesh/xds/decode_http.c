@@ -104,6 +104,7 @@ static void identity(struct decode *d, const http_message *message, struct http_
 		message->server_header_transformation ==
 		ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__SERVER_HEADER_TRANSFORMATION__OVERWRITE;
 	http->use_remote_address = mesh_decode_bool(message->use_remote_address, false);
+	http->skip_xff_append = message->skip_xff_append;
 	http->xff_trusted_hops = message->xff_num_trusted_hops;
 	http->generate_request_id = mesh_decode_bool(message->generate_request_id, true);
 	http->preserve_request_id = message->preserve_external_request_id;
@@ -198,7 +199,7 @@ struct http_config *mesh_decode_http(struct decode *d, const http_message *messa
 	*reason = mesh_slice_make(NULL, 0);
 	if (!http)
 		return NULL;
-	http->stat_prefix = mesh_decode_required(d, "stat_prefix", message->stat_prefix);
+	http->stat_prefix = mesh_decode_text(d, message->stat_prefix); /* istiod's GENERATOR=grpc gives none */
 	if (message->codec_type ==
 	    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__HTTP3)
 		closed(d, reason, "codec_type");

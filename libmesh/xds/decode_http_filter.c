@@ -216,11 +216,24 @@ static bool typed_filter(struct decode *d, const filter_message *message, struct
 						    (int)(type.len < 100 ? type.len : 100), type.data));
 }
 
+/*
+ * On for single routes only. A route that has rules of its own needs a place among the filters where they are asked; what
+ * turns on any other filter closes the route.
+ */
+static bool disabled_filter(const filter_message *message, struct http_filter *filter)
+{
+	bool typed = message->config_type_case ==
+		     ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_FILTER__CONFIG_TYPE_TYPED_CONFIG;
+
+	filter->kind = HTTP_FILTER_AUTHZ;
+	return typed && mesh_decode_any_is(message->typed_config, &envoy__extensions__filters__http__rbac__v3__rbac__descriptor);
+}
+
 static bool http_filter(struct decode *d, const filter_message *message, struct http_filter *filter)
 {
 	filter->name = mesh_decode_required(d, "name", message->name);
 	if (message->disabled)
-		return false; /* on for single routes only, where the setting that turns it on closes the route */
+		return disabled_filter(message, filter);
 	switch (message->config_type_case) {
 	case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_FILTER__CONFIG_TYPE_TYPED_CONFIG:
 		return typed_filter(d, message, filter);

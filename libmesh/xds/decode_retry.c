@@ -16,29 +16,18 @@
 
 typedef Envoy__Config__Route__V3__RetryPolicy retry_message;
 
-/* Words, and status codes among them; unknown words are ignored as Envoy does. */
+/* Unknown words are ignored as Envoy does; status codes are told beside them. */
 static void conditions(struct decode *d, const retry_message *message, struct retry_config *retry)
 {
 	struct mesh_slice rest = mesh_slice_of(message->retry_on);
-	size_t room = message->n_retriable_status_codes, commas = 1;
+	size_t count = message->n_retriable_status_codes;
 
-	for (size_t i = 0; i < rest.len; i++)
-		commas += rest.data[i] == ',';
-	retry->status_codes = mesh_decode_array(d, room + commas, sizeof(*retry->status_codes));
-	if (!retry->status_codes)
-		return;
-	for (size_t i = 0; i < room; i++)
-		retry->status_codes[retry->status_code_count++] = message->retriable_status_codes[i];
-	while (rest.data) {
-		struct mesh_slice word = mesh_slice_trim(mesh_slice_cut(&rest, ','));
-		uint64_t code;
-
-		retry->on |= mesh_retry_on_bit(word);
-		if (!mesh_slice_to_u64(word, &code) || code < 100 || code > 599)
-			continue;
-		retry->on |= RETRY_RETRIABLE_STATUS_CODES;
-		retry->status_codes[retry->status_code_count++] = (uint32_t)code;
-	}
+	while (rest.data)
+		retry->on |= mesh_retry_on_bit(mesh_slice_trim(mesh_slice_cut(&rest, ',')));
+	retry->status_codes = mesh_decode_array(d, count, sizeof(*retry->status_codes));
+	retry->status_code_count = retry->status_codes ? count : 0;
+	if (retry->status_codes)
+		memcpy(retry->status_codes, message->retriable_status_codes, count * sizeof(*retry->status_codes));
 }
 
 static void backoff(struct decode *d, const Envoy__Config__Route__V3__RetryPolicy__RetryBackOff *message,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any lines as the environment, but for the names of files, which are ours: refused in words, or a bootstrap that can be
- * introduced to the control plane and dumped as JSON.
+ * Any lines as the environment, but for the names of files, which are ours: refused in words, or a bootstrap that can
+ * be introduced to the control plane and dumped as JSON.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,7 +41,8 @@ static void introduce(const struct bootstrap *bootstrap)
 	json_t *json;
 	int rc;
 
-	promise(bootstrap->pod_name && bootstrap->pod_namespace && bootstrap->service_account && bootstrap->instance_ip);
+	promise(bootstrap->pod_name && bootstrap->pod_namespace && bootstrap->service_account &&
+		bootstrap->instance_ip);
 	promise(bootstrap->discovery_address && json_is_object(bootstrap->metadata));
 	promise(!bootstrap->cert_file == !bootstrap->key_file);
 	mesh_buf_init(&out, &mesh_mem_default, 0);
@@ -77,7 +78,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		snprintf(named[count], sizeof(named[count]), "%s=%s", files[count], some_file());
 		environment[count] = named[count];
 	}
-	for (line = strtok_r(text, "\n", &save); line && count < LINES_MAX + FILES; line = strtok_r(NULL, "\n", &save)) {
+	for (line = strtok_r(text, "\n", &save); line && count < LINES_MAX + FILES;
+	     line = strtok_r(NULL, "\n", &save)) {
 		if (!strstr(line, "_FILE="))
 			environment[count++] = line;
 	}

@@ -46,9 +46,11 @@ static void check(const struct decode *d, const struct cluster_config *cluster)
 	promise(cluster->connect_timeout_ns > 0);
 	promise(cluster->least_request_choices >= 2);
 	promise(cluster->panic_percent >= 0 && cluster->panic_percent <= 100);
-	promise(cluster->slow_start_ns >= 0 && cluster->idle_timeout_ns >= -1 && cluster->connection_duration_max_ns >= 0);
+	promise(cluster->slow_start_ns >= 0 && cluster->idle_timeout_ns >= -1 &&
+		cluster->connection_duration_max_ns >= 0);
 	promise(cluster->breaker.budget_percent >= 0 && cluster->breaker.budget_percent <= 100);
-	promise(!cluster->outlier.on || (cluster->outlier.interval_ns > 0 && cluster->outlier.max_ejection_percent <= 100));
+	promise(!cluster->outlier.on ||
+		(cluster->outlier.interval_ns > 0 && cluster->outlier.max_ejection_percent <= 100));
 	touch(cluster->metadata_istio_services);
 	for (size_t i = 0; i < cluster->match_count; i++)
 		check_choice(&cluster->matches[i]);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the targets of resource decoders share: what a decoder promises of any bytes, and a request to try its result with. */
+/* What the targets of resource decoders share: what a decoder promises of any bytes, and a request to try its result
+ * with. */
 #ifndef TESTS_FUZZ_DECODER_H
 #define TESTS_FUZZ_DECODER_H
 
@@ -49,9 +50,12 @@ static inline void request_init(struct route_request *request, struct headers *h
 	mesh_headers_clear(headers);
 	mesh_headers_add(headers, arena, MESH_SLICE("end-user"), MESH_SLICE("jason"));
 	mesh_headers_add(headers, arena, MESH_SLICE("x-n"), MESH_SLICE("5"));
-	*request = (struct route_request){.method = MESH_SLICE("GET"), .scheme = MESH_SLICE("http"),
-					  .authority = MESH_SLICE("reviews:9080"), .path = MESH_SLICE("/reviews/1?a=b"),
-					  .headers = headers, .random = 7};
+	*request = (struct route_request){.method = MESH_SLICE("GET"),
+					  .scheme = MESH_SLICE("http"),
+					  .authority = MESH_SLICE("reviews:9080"),
+					  .path = MESH_SLICE("/reviews/1?a=b"),
+					  .headers = headers,
+					  .random = 7};
 }
 
 #endif

@@ -30,7 +30,8 @@ static bool tell(const ProtobufCMessageDescriptor *type, struct mesh_slice packe
 	return rc == 0;
 }
 
-static bool read_back(const ProtobufCMessageDescriptor *type, struct mesh_slice text, unsigned flags, struct buf *packed)
+static bool read_back(const ProtobufCMessageDescriptor *type, struct mesh_slice text, unsigned flags,
+		      struct buf *packed)
 {
 	json_t *json = json_loadb(text.data, text.len, JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
 	struct why why = {""};
@@ -72,7 +73,8 @@ static void from_packed(const ProtobufCMessageDescriptor *type, struct mesh_slic
 
 	mesh_buf_init(&text, &mesh_mem_default, OUT_LIMIT);
 	if (tell(type, input, &text, flags)) {
-		json = json_loadb(mesh_buf_slice(&text).data, mesh_buf_len(&text), JSON_ALLOW_NUL | JSON_DECODE_ANY, NULL);
+		json = json_loadb(mesh_buf_slice(&text).data, mesh_buf_len(&text), JSON_ALLOW_NUL | JSON_DECODE_ANY,
+				  NULL);
 		promise(json);
 		json_decref(json);
 	}
@@ -88,7 +90,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 3 || size > SIZE_LIMIT)
 		return 0;
 	type = mesh_type_at(((size_t)data[0] << 8 | data[1]) % mesh_type_count());
-	flags = data[2] >> 1 & (MESH_JSON_INDENT | MESH_JSON_SECRETS | MESH_JSON_IGNORE_UNKNOWN | MESH_JSON_PROTO_NAMES);
+	flags = data[2] >> 1 &
+		(MESH_JSON_INDENT | MESH_JSON_SECRETS | MESH_JSON_IGNORE_UNKNOWN | MESH_JSON_PROTO_NAMES);
 	rest = mesh_slice_make(data + 3, size - 3);
 	if (data[2] & 1)
 		from_packed(type, rest, flags);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Any bytes as a listener: refused in words, or one where a chain can be found for a connection, its rules asked and its
- * inline routes searched. What is not understood closes, with a reason.
+ * Any bytes as a listener: refused in words, or one where a chain can be found for a connection, its rules asked and
+ * its inline routes searched. What is not understood closes, with a reason.
  */
 #include "fuzz/decoder.h"
 #include "policy/chain_match.h"
@@ -17,9 +17,14 @@ struct input {
 static void check_authz(struct input *input, const struct authz_config *authz, bool http)
 {
 	struct mesh_slice uri = MESH_SLICE("spiffe://cluster.local/ns/default/sa/client");
-	struct authz_request request = {.http = http ? &input->request : NULL, .authenticated = true, .uri_sans = &uri,
-					.uri_san_count = 1, .source = &input->there, .direct = &input->there,
-					.destination = &input->here, .server_name = MESH_SLICE("outbound_.9080_._.reviews")};
+	struct authz_request request = {.http = http ? &input->request : NULL,
+					.authenticated = true,
+					.uri_sans = &uri,
+					.uri_san_count = 1,
+					.source = &input->there,
+					.direct = &input->there,
+					.destination = &input->here,
+					.server_name = MESH_SLICE("outbound_.9080_._.reviews")};
 	struct authz_result result = {.allowed = false};
 
 	mesh_rbac_check(authz, &request, &input->arena, &result);
@@ -29,7 +34,11 @@ static void check_authz(struct input *input, const struct authz_config *authz, b
 
 static void check_http(struct input *input, const struct http_config *http)
 {
-	promise(http->filter_count > 0 && http->filters[http->filter_count - 1].kind == HTTP_FILTER_ROUTER);
+	enum http_filter_kind last;
+
+	promise(http->filter_count > 0);
+	last = http->filters[http->filter_count - 1].kind;
+	promise(last == HTTP_FILTER_ROUTER || last == HTTP_FILTER_FAIL_CLOSED);
 	promise((http->route_name.data != NULL) != (http->inline_routes != NULL));
 	for (size_t i = 0; i < http->filter_count; i++) {
 		const struct http_filter *filter = &http->filters[i];
@@ -66,8 +75,12 @@ static void check(struct input *input, const struct listener_config *listener)
 {
 	static const uint16_t ports[] = {9080, 15006, 8080};
 	struct mesh_slice alpn[] = {MESH_SLICE("istio"), MESH_SLICE("http/1.1")};
-	struct chain_request request = {.destination = &input->here, .source = &input->there, .alpn = alpn, .alpn_count = 2,
-					.server_name = MESH_SLICE("outbound_.9080_._.reviews.default.svc.cluster.local")};
+	struct chain_request request = {.destination = &input->here,
+					.source = &input->there,
+					.alpn = alpn,
+					.alpn_count = 2,
+					.server_name =
+						MESH_SLICE("outbound_.9080_._.reviews.default.svc.cluster.local")};
 
 	promise(listener->object.item.name.len > 0);
 	for (size_t i = 0; i < listener->chain_count; i++)

@@ -5,6 +5,7 @@
 
 #include "http/mux.h"
 #include "loop/loop.h"
+#include "net/transport.h"
 
 struct memory_transport {
 	struct transport base;

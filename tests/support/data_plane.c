@@ -111,6 +111,7 @@ static struct route_config *make_routes(struct data_plane *plane, const char *na
 	route->cluster = mesh_slice_of("outbound|9080||reviews");
 	route->cluster_hash = mesh_slice_hash(route->cluster);
 	route->timeout_ns = plane->timeout_ns;
+	route->idle_timeout_ns = outbound ? 0 : -1;
 	route->retry = outbound ? plane->retry : NULL;
 	if (plane->edit_routes)
 		plane->edit_routes(plane, routes, !outbound);
@@ -161,6 +162,8 @@ static struct listener_config *make_listener(struct data_plane *plane, const cha
 		listener->chains[1].match.transport = mesh_slice_of("raw_buffer");
 	for (size_t i = 0; i < listener->chain_count; i++)
 		make_chain(plane, &listener->chains[i], arena, inbound);
+	if (plane->edit_listener)
+		plane->edit_listener(plane, listener, inbound);
 	return listener;
 }
 

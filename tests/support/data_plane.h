@@ -26,6 +26,7 @@ struct data_plane {
 	const struct tls_config *client_tls; /* of the cluster; NULL: plaintext */
 	/* last word on what is published; any may be NULL */
 	void (*edit_chain)(struct data_plane *plane, struct chain *chain, struct arena *arena, bool inbound);
+	void (*edit_listener)(struct data_plane *plane, struct listener_config *listener, bool inbound);
 	void (*edit_routes)(struct data_plane *plane, struct route_config *routes, bool inbound);
 	void (*edit_cluster)(struct data_plane *plane, struct cluster_config *cluster);
 	void *user; /* for the above */

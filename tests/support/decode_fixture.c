@@ -82,18 +82,37 @@ struct listener_config *decode_fixture_listener(struct decode_fixture *f, const 
 	return found;
 }
 
+struct mesh_slice decode_fixture_pack_listener(struct decode_fixture *f, const char *rest)
+{
+	return xds_sample_json(&f->arena, "1",
+			       "{'@type': 'envoy.config.listener.v3.Listener', 'name': 'l', 'address': {'socketAddress':"
+			       " {'address': '0.0.0.0', 'portValue': 15006}}, %s}",
+			       rest)
+		.bytes;
+}
+
 struct listener_config *decode_fixture_listener_json(struct decode_fixture *f, const char *rest)
 {
-	struct xds_resource resource = xds_sample_json(
-		&f->arena, "1",
-		"{'@type': 'envoy.config.listener.v3.Listener', 'name': 'l', 'address': {'socketAddress': {'address': '0.0.0.0',"
-		" 'portValue': 15006}}, %s}",
-		rest);
-	struct listener_config *listener = mesh_decode_listener(&f->d, resource.bytes);
+	struct listener_config *listener = mesh_decode_listener(&f->d, decode_fixture_pack_listener(f, rest));
 
 	if (!listener)
 		assert_int_not_equal(f->d.rc, 0);
 	return listener;
+}
+
+struct mesh_slice decode_fixture_patch(struct decode_fixture *f, struct mesh_slice bytes, struct mesh_slice from,
+				       struct mesh_slice to)
+{
+	char *copy = mesh_arena_alloc(&f->arena, bytes.len), *at;
+
+	assert_non_null(copy);
+	assert_int_equal(from.len, to.len);
+	memcpy(copy, bytes.data, bytes.len);
+	at = memmem(copy, bytes.len, from.data, from.len);
+	assert_non_null(at);
+	assert_null(memmem(at + 1, (size_t)(copy + bytes.len - at - 1), from.data, from.len));
+	memcpy(at, to.data, to.len);
+	return mesh_slice_make(copy, bytes.len);
 }
 
 void assert_text(struct mesh_slice slice, const char *expected)

@@ -25,8 +25,14 @@ const char *decode_fixture_warnings(struct decode_fixture *f);
 
 /* The only listener of that name in a recorded response of either kind; release it. */
 struct listener_config *decode_fixture_listener(struct decode_fixture *f, const char *path, const char *name);
-/* One that has this inside of its object; release it. NULL: refused. */
+/* One that has this inside of its object, as text and packed. */
+struct mesh_slice decode_fixture_pack_listener(struct decode_fixture *f, const char *rest);
+/* The same decoded; release it. NULL: refused. */
 struct listener_config *decode_fixture_listener_json(struct decode_fixture *f, const char *rest);
+
+/* A copy with the only `from` in it made `to`, which is as long: for what no text can say, such as a field nobody knows. */
+struct mesh_slice decode_fixture_patch(struct decode_fixture *f, struct mesh_slice bytes, struct mesh_slice from,
+				       struct mesh_slice to);
 
 void assert_text(struct mesh_slice slice, const char *expected);
 void assert_absent(struct mesh_slice slice);

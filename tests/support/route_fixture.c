@@ -65,7 +65,8 @@ struct mesh_slice route_fixture_pack(struct route_fixture *f, const char *member
 
 struct mesh_slice route_fixture_pack_host(struct route_fixture *f, const char *members)
 {
-	const char *text = mesh_arena_printf(&f->arena, "'virtualHosts': [{'name': 'h', 'domains': ['*'], %s}]", members).data;
+	const char *text =
+		mesh_arena_printf(&f->arena, "'virtualHosts': [{'name': 'h', 'domains': ['*'], %s}]", members).data;
 
 	assert_non_null(text);
 	return route_fixture_pack(f, text);

@@ -10,8 +10,8 @@ struct route_fixture {
 	struct arena arena;
 	struct decode d;
 	struct route_config *config; /* of the last decode, NULL when it was refused */
-	unsigned warnings;           /* of the last decode */
-	char warning[200];           /* the last of them */
+	unsigned warnings;	     /* of the last decode */
+	char warning[200];	     /* the last of them */
 };
 
 /* For cmocka: *state is the fixture. */

@@ -25,7 +25,6 @@ struct outcome {
 /* Feeds input in steps of `step` bytes as a mux would: kept until a head is whole, bodies as they come. */
 static void feed(struct outcome *o, struct arena *arena, struct mesh_slice input, size_t step, bool response, bool to_head)
 {
-	struct mux_limits limits = mesh_mux_limits_default;
 	struct http1_parser parser;
 	struct buf kept;
 	bool in_body = false;
@@ -33,7 +32,7 @@ static void feed(struct outcome *o, struct arena *arena, struct mesh_slice input
 	memset(o, 0, sizeof(*o));
 	mesh_buf_init(&kept, &mesh_mem_default, 0);
 	mesh_buf_init(&o->body, &mesh_mem_default, 0);
-	mesh_http1_parser_init(&parser, &limits);
+	mesh_http1_parser_init(&parser, 60 * 1024, 100, false);
 	o->rc = MESH_ERROR_AGAIN;
 	for (size_t at = 0; at < input.len && o->rc == MESH_ERROR_AGAIN;) {
 		size_t n = input.len - at < step ? input.len - at : step;

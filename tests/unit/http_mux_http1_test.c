@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "http/mux.h"
 #include "loop/loop.h"
+#include "net/transport.h"
 
 /* What happened to one exchange, as text: "head 200;data abc;end;over 0;" */
 struct seen {

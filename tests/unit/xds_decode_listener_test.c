@@ -315,11 +315,72 @@ static void filters(void **state)
 	decode_fixture_end(&f);
 }
 
+/* What istiod sends under GENERATOR=grpc: a connection manager without a socket or a prefix for statistics. */
+static void api_listener(void **state)
+{
+	struct decode_fixture f;
+	struct listener_config *listener;
+	struct lines lines;
+
+	decode_fixture_begin(&f);
+	listener = decode_fixture_listener_json(
+		&f, "'apiListener': {'apiListener': {"
+		    "'@type': 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',"
+		    "'rds': {'configSource': {'ads': {}}, 'routeConfigName': 'outbound|9080||reviews'}, 'httpFilters': ["
+		    "{'name': 'f', 'typedConfig': {'@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault'}},"
+		    "{'name': 'r', 'typedConfig': {'@type': 'envoy.extensions.filters.http.router.v3.Router'}}]}}");
+	assert_non_null(listener);
+	assert_string_equal(chains_of(&lines, listener), ": -> http rds outbound|9080||reviews\n");
+	assert_string_equal(filters_of(&lines, listener->chains[0].http), "fault router");
+	assert_absent(listener->chains[0].http->stat_prefix);
+	assert_int_equal(listener->chains[0].http->stream_idle_timeout_ns, -1);
+	assert_text(listener->chains[0].http->server_name, "envoy");
+	mesh_config_object_release(listener);
+	decode_fixture_end(&f);
+}
+
+/* No listener of a real istiod is refused or closed, and what is said of them is of access logs alone. */
+static void all_understood(void **state)
+{
+	static const struct {
+		const char *path;
+		size_t count;
+	} samples[] = {
+		{SAMPLE("k8s-sidecar.lds.json"), 4},	      {SAMPLE("secure.lds.json"), 3},
+		{SAMPLE("strict.reviews-v1.sotw.lds.pb"), 12}, {SAMPLE("disable.echo-v1.delta.lds.pb"), 4},
+		{SAMPLE("removed.client.delta.lds.pb"), 4},    {SAMPLE("unknown/mixed.client.delta.lds.pb"), 15},
+	};
+	struct decode_fixture f;
+	size_t count;
+
+	decode_fixture_begin(&f);
+	for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
+		const struct xds_resource *all = xds_sample_load(&f.arena, samples[i].path, &count);
+
+		assert_int_equal(count, samples[i].count);
+		for (size_t j = 0; j < count; j++) {
+			struct listener_config *listener = mesh_decode_listener(&f.d, all[j].bytes);
+
+			if (!listener || f.d.notes.end > f.d.notes.start)
+				fail_msg("%s, %zu: %s%s", samples[i].path, j, f.d.why.text, decode_fixture_notes(&f));
+			for (size_t k = 0; k < listener->chain_count; k++)
+				assert_int_not_equal(listener->chains[k].kind, CHAIN_FAIL_CLOSED);
+			mesh_config_object_release(listener);
+		}
+	}
+	for (char *line = strtok((char *)decode_fixture_warnings(&f), "\n"); line; line = strtok(NULL, "\n")) {
+		if (strncmp(line, "access_log of a", 15) != 0 && strncmp(line, "mongo_proxy", 11) != 0)
+			fail_msg("warned of: %s", line);
+	}
+	decode_fixture_end(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(permissive),  cmocka_unit_test(strict),	     cmocka_unit_test(disabled), cmocka_unit_test(outbound),
 		cmocka_unit_test(inbound_tls), cmocka_unit_test(connection_manager), cmocka_unit_test(filters),
+		cmocka_unit_test(api_listener), cmocka_unit_test(all_understood),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,11 +15,16 @@
 #include "support/route_fixture.h"
 
 /* `lines` of "name: value\n". */
-static bool takes(struct route_fixture *f, const struct route *route, const char *path, const char *lines, uint64_t random)
+static bool takes(struct route_fixture *f, const struct route *route, const char *path, const char *lines,
+		  uint64_t random)
 {
 	struct headers headers = {0};
-	struct route_request request = {.method = MESH_SLICE("GET"), .scheme = MESH_SLICE("http"), .headers = &headers,
-					.authority = MESH_SLICE("a.example"), .path = mesh_slice_of(path), .random = random};
+	struct route_request request = {.method = MESH_SLICE("GET"),
+					.scheme = MESH_SLICE("http"),
+					.headers = &headers,
+					.authority = MESH_SLICE("a.example"),
+					.path = mesh_slice_of(path),
+					.random = random};
 	struct mesh_slice rest = mesh_slice_of(lines);
 
 	while (rest.len) {
@@ -65,7 +70,8 @@ static void paths(void **state)
 		{"'safeRegex': {'regex': '/a'}, 'caseSensitive': false", "/A", false},
 		{"'safeRegex': {'regex': '(?i)/a'}", "/A", true},
 		{"'connectMatcher': {}", "/", false},
-		{"'pathMatchPolicy': {'name': 'x', 'typedConfig': {'@type': 'envoy.extensions.path.match.uri_template.v3."
+		{"'pathMatchPolicy': {'name': 'x', 'typedConfig': {'@type': "
+		 "'envoy.extensions.path.match.uri_template.v3."
 		 "UriTemplateMatchConfig', 'pathTemplate': '/a/{x}/**'}}",
 		 "/a/b/c/d", true},
 		{NULL, "/a/b", false},
@@ -76,6 +82,7 @@ static void paths(void **state)
 		if (rows[i].match)
 			route = route_fixture_match(*state, rows[i].match);
 		assert_int_equal(route->kind, ROUTE_CLUSTER);
+		assert_false(route->match.kind == PATH_MATCH_REGEX && route->match.ignore_case);
 		if (takes(*state, route, rows[i].subject, "", 0) != rows[i].hit)
 			fail_msg("row %zu: %s", i, rows[i].subject);
 	}
@@ -127,13 +134,15 @@ static void headers(void **state)
 		{"'stringMatch': {'contains': 'a', 'ignoreCase': true}", "x: bAb", true},
 		{"'stringMatch': {'prefix': 'a'}", "x: Ab", false},
 		{"'stringMatch': {'safeRegex': {'regex': 'a.c'}}", "x: abc", true},
-		{"'stringMatch': {'safeRegex': {'regex': 'a.c'}, 'ignoreCase': true}", "x: ABC", false}, /* not for regex */
+		{"'stringMatch': {'safeRegex': {'regex': 'a.c'}, 'ignoreCase': true}", "x: ABC",
+		 false}, /* not for regex */
 		{"'stringMatch': {'exact': 'a'}, 'invertMatch': true", "x: b", true},
 		{NULL, "x: a", false},
 		{NULL, "", false}, /* missing is neither */
 		{"'stringMatch': {'exact': 'a'}, 'invertMatch': true, 'treatMissingHeaderAsEmpty': true", "", true},
 		{"'stringMatch': {'exact': ''}, 'treatMissingHeaderAsEmpty': true", "", true},
-		{"'rangeMatch': {'start': '0', 'end': '1'}, 'invertMatch': true, 'treatMissingHeaderAsEmpty': true", "", true},
+		{"'rangeMatch': {'start': '0', 'end': '1'}, 'invertMatch': true, 'treatMissingHeaderAsEmpty': true", "",
+		 true},
 		{"'stringMatch': {'exact': 'a,b'}", "x: a\nx: b", true}, /* several are joined */
 	};
 	const struct route *route = NULL;
@@ -142,11 +151,14 @@ static void headers(void **state)
 		struct route_fixture *f = *state;
 
 		if (rows[i].match)
-			route = route_fixture_match(f, mesh_arena_printf(&f->arena, "'prefix': '/', 'headers': [{'name': 'X', %s}]",
-									 rows[i].match)
-							       .data);
+			route = route_fixture_match(
+				f, mesh_arena_printf(&f->arena, "'prefix': '/', 'headers': [{'name': 'X', %s}]",
+						     rows[i].match)
+					   .data);
 		assert_int_equal(route->kind, ROUTE_CLUSTER);
 		assert_slice(route->match.headers[0].name, "x");
+		assert_false(route->match.headers[0].string.kind == STRING_MATCH_REGEX &&
+			     route->match.headers[0].string.ignore_case);
 		if (takes(f, route, "/", rows[i].subject, 0) != rows[i].hit)
 			fail_msg("row %zu: %s", i, rows[i].subject);
 	}
@@ -165,7 +177,8 @@ static void pseudo_headers(void **state)
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct route_fixture *f = *state;
-		struct mesh_slice match = mesh_arena_printf(&f->arena, "'prefix': '/', 'headers': [{'name': %s}]", rows[i].match);
+		struct mesh_slice match =
+			mesh_arena_printf(&f->arena, "'prefix': '/', 'headers': [{'name': %s}]", rows[i].match);
 
 		if (takes(f, route_fixture_match(f, match.data), "/a?b", "", 0) != rows[i].hit)
 			fail_msg("row %zu: %s", i, rows[i].match);
@@ -209,6 +222,7 @@ static void queries(void **state)
 
 static void fractions(void **state)
 {
+	const struct route *all;
 	static const struct {
 		const char *share;
 		uint32_t numerator, denominator;
@@ -222,7 +236,8 @@ static void fractions(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct route_fixture *f = *state;
 		struct mesh_slice match = mesh_arena_printf(
-			&f->arena, "'prefix': '/', 'runtimeFraction': {'runtimeKey': 'k', 'defaultValue': %s}", rows[i].share);
+			&f->arena, "'prefix': '/', 'runtimeFraction': {'runtimeKey': 'k', 'defaultValue': %s}",
+			rows[i].share);
 		const struct route *route = route_fixture_match(f, match.data);
 
 		assert_int_equal(route->match.runtime_fraction.numerator, rows[i].numerator);
@@ -231,8 +246,13 @@ static void fractions(void **state)
 		assert_false(takes(f, route, "/", "", rows[i].last + 1));
 		assert_true(takes(f, route, "/", "", rows[i].denominator));
 	}
+	/* more than all is all */
+	all = route_fixture_match(*state, "'prefix': '/', 'runtimeFraction': {'defaultValue': {'numerator': 101}}");
+	assert_int_equal(all->match.runtime_fraction.numerator, 100);
+	assert_true(takes(*state, all, "/", "", 99));
 	/* none of all is a share, not an unset one */
-	assert_false(takes(*state, route_fixture_match(*state, "'prefix': '/', 'runtimeFraction': {'defaultValue': {}}"), "/",
+	assert_false(takes(*state,
+			   route_fixture_match(*state, "'prefix': '/', 'runtimeFraction': {'defaultValue': {}}"), "/",
 			   "", 0));
 }
 

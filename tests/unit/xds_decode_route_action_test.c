@@ -11,8 +11,8 @@
 #include "config/authz.h"
 #include "support/route_fixture.h"
 
-#define SECOND  1000000000ll
-#define MS      1000000ll
+#define SECOND	1000000000ll
+#define MS	1000000ll
 #define CENTURY (100ll * 366 * 86400 * SECOND)
 #define CLUSTER "'route': {'cluster': 'c'}"
 
@@ -29,7 +29,8 @@ static void defaults(void **state)
 	assert_int_equal(route->cluster_not_found_status, 503);
 	assert_null(route->retry);
 	assert_null(route->name.data);
-	assert_false(route->has_prefix_rewrite || route->regex_rewrite || route->host_rewrite.data || route->auto_host_rewrite);
+	assert_false(route->has_prefix_rewrite || route->regex_rewrite || route->host_rewrite.data ||
+		     route->auto_host_rewrite);
 	assert_false(route->authz_override);
 	assert_null(route->fail_reason.data);
 	assert_false(f->config->ignore_port);
@@ -42,8 +43,9 @@ static void defaults(void **state)
 static void times(void **state)
 {
 	const struct route *route = route_fixture_action(
-		*state, "'name': 'n', 'route': {'cluster': 'c', 'timeout': '0s', 'idleTimeout': '1.000000001s',"
-			" 'maxStreamDuration': {'maxStreamDuration': '7s'}, 'clusterNotFoundResponseCode': 'NOT_FOUND'}");
+		*state,
+		"'name': 'n', 'route': {'cluster': 'c', 'timeout': '0s', 'idleTimeout': '1.000000001s',"
+		" 'maxStreamDuration': {'maxStreamDuration': '7s'}, 'clusterNotFoundResponseCode': 'NOT_FOUND'}");
 
 	assert_slice(route->name, "n");
 	assert_int_equal(route->timeout_ns, 0);
@@ -63,11 +65,12 @@ static void destinations(void **state)
 	assert_slice(route->cluster_header, "x-to");
 	assert_null(route->cluster.data);
 	route = route_fixture_action(
-		*state, "'route': {'weightedClusters': {'totalWeight': 5, 'clusters': ["
-			"{'name': 'a', 'weight': 0}, {'name': 'b', 'weight': 4294967295, 'hostRewriteLiteral': 'b.example',"
-			" 'requestHeadersToAdd': [{'header': {'key': 'X-B', 'value': '1'}}],"
-			" 'responseHeadersToRemove': ['X-Gone'],"
-			" 'metadataMatch': {'filterMetadata': {'envoy.lb': {'version': 'v1'}}}}]}}");
+		*state,
+		"'route': {'weightedClusters': {'totalWeight': 5, 'clusters': ["
+		"{'name': 'a', 'weight': 0}, {'name': 'b', 'weight': 4294967295, 'hostRewriteLiteral': 'b.example',"
+		" 'requestHeadersToAdd': [{'header': {'key': 'X-B', 'value': '1'}}],"
+		" 'responseHeadersToRemove': ['X-Gone'],"
+		" 'metadataMatch': {'filterMetadata': {'envoy.lb': {'version': 'v1'}}}}]}}");
 	assert_int_equal(route->weighted_count, 2);
 	assert_int_equal(route->weighted_total, UINT32_MAX);
 	assert_int_equal(route->weighted[0].weight, 0);
@@ -80,16 +83,17 @@ static void destinations(void **state)
 
 static void rewrites(void **state)
 {
-	const struct route *route = route_fixture_action(
-		*state, "'route': {'cluster': 'c', 'prefixRewrite': '/b', 'autoHostRewrite': true, 'appendXForwardedHost': true}");
+	const struct route *route =
+		route_fixture_action(*state, "'route': {'cluster': 'c', 'prefixRewrite': '/b', 'autoHostRewrite': "
+					     "true, 'appendXForwardedHost': true}");
 
 	assert_true(route->has_prefix_rewrite && route->auto_host_rewrite && route->append_forwarded_host);
 	assert_slice(route->prefix_rewrite, "/b");
 	route = route_fixture_action(*state, "'route': {'cluster': 'c', 'autoHostRewrite': false}");
 	assert_false(route->auto_host_rewrite || route->append_forwarded_host);
-	route = route_fixture_action(*state,
-				     "'route': {'cluster': 'c', 'hostRewriteLiteral': 'b.example',"
-				     " 'regexRewrite': {'pattern': {'regex': '^/(a)'}, 'substitution': '/\\\\1/\\\\0'}}");
+	route = route_fixture_action(
+		*state, "'route': {'cluster': 'c', 'hostRewriteLiteral': 'b.example',"
+			" 'regexRewrite': {'pattern': {'regex': '^/(a)'}, 'substitution': '/\\\\1/\\\\0'}}");
 	assert_slice(route->host_rewrite, "b.example");
 	assert_slice(route->regex_rewrite_with, "/\\1/\\0");
 	assert_int_equal(route->kind, ROUTE_CLUSTER);
@@ -100,7 +104,10 @@ static void redirects(void **state)
 	static const struct {
 		const char *code;
 		uint32_t status;
-	} codes[] = {{"MOVED_PERMANENTLY", 301}, {"FOUND", 302}, {"SEE_OTHER", 303}, {"TEMPORARY_REDIRECT", 307},
+	} codes[] = {{"MOVED_PERMANENTLY", 301},
+		     {"FOUND", 302},
+		     {"SEE_OTHER", 303},
+		     {"TEMPORARY_REDIRECT", 307},
 		     {"PERMANENT_REDIRECT", 308}};
 	const struct route *route;
 
@@ -115,15 +122,17 @@ static void redirects(void **state)
 		assert_null(route->redirect_host.data);
 		assert_null(route->redirect_path.data);
 	}
-	route = route_fixture_action(*state, "'redirect': {'httpsRedirect': true, 'portRedirect': 8443, 'stripQuery': true,"
-					     " 'prefixRewrite': '/b'}");
+	route = route_fixture_action(*state,
+				     "'redirect': {'httpsRedirect': true, 'portRedirect': 8443, 'stripQuery': true,"
+				     " 'prefixRewrite': '/b'}");
 	assert_slice(route->redirect_scheme, "https");
 	assert_int_equal(route->redirect_port, 8443);
 	assert_true(route->redirect_strip_query && route->redirect_prefix);
 	assert_slice(route->redirect_path, "/b");
 	route = route_fixture_action(*state, "'redirect': {'httpsRedirect': false}");
 	assert_null(route->redirect_scheme.data);
-	route = route_fixture_action(*state, "'redirect': {'schemeRedirect': 'http', 'hostRedirect': 'h', 'pathRedirect': '/p?q'}");
+	route = route_fixture_action(
+		*state, "'redirect': {'schemeRedirect': 'http', 'hostRedirect': 'h', 'pathRedirect': '/p?q'}");
 	assert_slice(route->redirect_scheme, "http");
 	assert_slice(route->redirect_host, "h");
 	assert_slice(route->redirect_path, "/p?q");
@@ -139,6 +148,8 @@ static void direct_responses(void **state)
 
 	assert_int_equal(route->kind, ROUTE_DIRECT_RESPONSE);
 	assert_null(route->direct_body.data);
+	assert_int_equal(route->timeout_ns, -1);
+	assert_int_equal(route->idle_timeout_ns, -1);
 	route = route_fixture_action(f, "'directResponse': {'status': 599, 'body': {'inlineBytes': 'AGE='}}");
 	assert_int_equal(route->direct_status, 599);
 	assert_int_equal(route->direct_body.len, 2);
@@ -146,23 +157,29 @@ static void direct_responses(void **state)
 
 	assert_non_null(body);
 	memset(body, 'a', 4097);
-	action = mesh_arena_printf(&f->arena, "'directResponse': {'status': 200, 'body': {'inlineString': '%s'}}", body + 1);
-	assert_int_equal(route_fixture_action(f, action.data)->direct_body.len, 4096); /* as many without a word about it */
-	action = mesh_arena_printf(&f->arena, "'directResponse': {'status': 200, 'body': {'inlineString': '%s'}}", body);
+	action = mesh_arena_printf(&f->arena, "'directResponse': {'status': 200, 'body': {'inlineString': '%s'}}",
+				   body + 1);
+	assert_int_equal(route_fixture_action(f, action.data)->direct_body.len,
+			 4096); /* as many without a word about it */
+	action =
+		mesh_arena_printf(&f->arena, "'directResponse': {'status': 200, 'body': {'inlineString': '%s'}}", body);
 	assert_null(route_fixture_try(f, route_fixture_pack_route(f, "'prefix': '/'", action.data)));
 	assert_non_null(strstr(f->d.why.text, "direct_response.body: 4097 bytes: longer than"));
-	action = mesh_arena_printf(&f->arena,
-				   "'maxDirectResponseBodySizeBytes': 4097, 'virtualHosts': [{'name': 'h', 'domains': ['*'],"
-				   " 'routes': [{'match': {'prefix': '/'}, %s}]}]",
-				   action.data);
-	assert_int_equal(route_fixture_decode(f, route_fixture_pack(f, action.data))->hosts->routes->direct_body.len, 4097);
+	action = mesh_arena_printf(
+		&f->arena,
+		"'maxDirectResponseBodySizeBytes': 4097, 'virtualHosts': [{'name': 'h', 'domains': ['*'],"
+		" 'routes': [{'match': {'prefix': '/'}, %s}]}]",
+		action.data);
+	assert_int_equal(route_fixture_decode(f, route_fixture_pack(f, action.data))->hosts->routes->direct_body.len,
+			 4097);
 	route = route_fixture_action(f, "'nonForwardingAction': {}");
 	assert_int_equal(route->kind, ROUTE_NON_FORWARDING);
 }
 
 static const struct retry_config *retry(struct route_fixture *f, const char *members)
 {
-	struct mesh_slice action = mesh_arena_printf(&f->arena, "'route': {'cluster': 'c', 'retryPolicy': {%s}}", members);
+	struct mesh_slice action =
+		mesh_arena_printf(&f->arena, "'route': {'cluster': 'c', 'retryPolicy': {%s}}", members);
 	const struct retry_config *made = route_fixture_action(f, action.data)->retry;
 
 	assert_non_null(made);
@@ -182,8 +199,9 @@ static void retries(void **state)
 			     " 'retriableStatusCodes': [503, 429], 'perTryTimeout': '0.25s', 'perTryIdleTimeout': '3s',"
 			     " 'retriableHeaders': [{'name': 'X-Again', 'presentMatch': true}],"
 			     " 'retriableRequestHeaders': [{'name': ':method', 'stringMatch': {'exact': 'GET'}}]");
-	assert_int_equal(made->on, RETRY_5XX | RETRY_ENVOY_RATELIMITED | RETRY_RETRIABLE_4XX | RETRY_RESET_BEFORE_REQUEST |
-					   RETRY_RETRIABLE_HEADERS | RETRY_GRPC_DEADLINE_EXCEEDED | RETRY_GRPC_INTERNAL |
+	assert_int_equal(made->on, RETRY_5XX | RETRY_ENVOY_RATELIMITED | RETRY_RETRIABLE_4XX |
+					   RETRY_RESET_BEFORE_REQUEST | RETRY_RETRIABLE_HEADERS |
+					   RETRY_GRPC_DEADLINE_EXCEEDED | RETRY_GRPC_INTERNAL |
 					   RETRY_GRPC_RESOURCE_EXHAUSTED);
 	assert_int_equal(made->retries, 0);
 	assert_int_equal(made->status_code_count, 2);
@@ -193,11 +211,15 @@ static void retries(void **state)
 	assert_int_equal(made->retriable_header_count, 1);
 	assert_slice(made->retriable_headers[0].name, "x-again");
 	assert_slice(made->retriable_request_headers[0].name, ":method");
+	made = retry(*state, "'retryOn': '503,reset'"); /* a code is no word: istiod sends it in its own field */
+	assert_int_equal(made->on, RETRY_RESET);
+	assert_int_equal(made->status_code_count, 0);
 }
 
 static void backoffs(void **state)
 {
-	const struct retry_config *made = retry(*state, "'retryBackOff': {'baseInterval': '0.1s', 'maxInterval': '0.1s'}");
+	const struct retry_config *made =
+		retry(*state, "'retryBackOff': {'baseInterval': '0.1s', 'maxInterval': '0.1s'}");
 
 	assert_int_equal(made->backoff_base_ns, 100 * MS);
 	assert_int_equal(made->backoff_max_ns, 100 * MS);
@@ -212,9 +234,9 @@ static void backoffs(void **state)
 static void retry_extensions(void **state)
 {
 	struct route_fixture *f = *state;
-	const struct retry_config *made =
-		retry(f, "'retryHostPredicate': [{'name': 'mine', 'typedConfig': {'@type': 'envoy.extensions.retry.host."
-			 "previous_hosts.v3.PreviousHostsPredicate'}}], 'hostSelectionRetryMaxAttempts': '5000000000'");
+	const struct retry_config *made = retry(
+		f, "'retryHostPredicate': [{'name': 'mine', 'typedConfig': {'@type': 'envoy.extensions.retry.host."
+		   "previous_hosts.v3.PreviousHostsPredicate'}}], 'hostSelectionRetryMaxAttempts': '5000000000'");
 
 	assert_true(made->previous_hosts); /* the type decides, too */
 	assert_int_equal(made->host_selection_attempts, UINT32_MAX);
@@ -252,14 +274,16 @@ static void virtual_hosts(void **state)
 static void mutations(void **state)
 {
 	struct route_config *config = route_fixture_decode(
-		*state, route_fixture_pack(
-				*state, "'internalOnlyHeaders': ['X-In'], 'requestHeadersToAdd': ["
-					"{'header': {'key': 'X-A', 'value': '100%%'}, 'keepEmptyValue': true},"
-					"{'header': {'key': 'b', 'value': 'v'}, 'append': false},"
-					"{'header': {'key': 'c', 'value': 'v'}, 'append': true, 'appendAction': 'ADD_IF_ABSENT'},"
-					"{'header': {'key': 'd', 'value': 'v'}, 'appendAction': 'ADD_IF_ABSENT'},"
-					"{'header': {'key': 'e', 'rawValue': 'dw=='}, 'appendAction': 'OVERWRITE_IF_EXISTS'},"
-					"{'header': {'key': 'f'}}]"));
+		*state,
+		route_fixture_pack(
+			*state,
+			"'internalOnlyHeaders': ['X-In'], 'requestHeadersToAdd': ["
+			"{'header': {'key': 'X-A', 'value': '100%%'}, 'keepEmptyValue': true},"
+			"{'header': {'key': 'b', 'value': 'v'}, 'append': false},"
+			"{'header': {'key': 'c', 'value': 'v'}, 'append': true, 'appendAction': 'ADD_IF_ABSENT'},"
+			"{'header': {'key': 'd', 'value': 'v'}, 'appendAction': 'ADD_IF_ABSENT'},"
+			"{'header': {'key': 'e', 'rawValue': 'dw=='}, 'appendAction': 'OVERWRITE_IF_EXISTS'},"
+			"{'header': {'key': 'f'}}]"));
 	const struct header_mutation *add = config->mutations.request_add;
 
 	assert_slice(config->internal_only_headers[0], "x-in");
@@ -278,16 +302,18 @@ static void mutations(void **state)
 
 #define RBAC(rules) "{'@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute'" rules "}"
 #define DENY_ALL                                                                                                       \
-	", 'rbac': {'rules': {'action': 'DENY', 'policies': {'p': {'permissions': [{'any': true}],"                     \
+	", 'rbac': {'rules': {'action': 'DENY', 'policies': {'p': {'permissions': [{'any': true}],"                    \
 	" 'principals': [{'any': true}]}}}}"
 
 /* The nearest level decides, and one without rules turns authorization off. */
 static void authorization(void **state)
 {
 	struct virtual_host *host = route_fixture_host(
-		*state, "'typedPerFilterConfig': {'envoy.filters.http.rbac': " RBAC(DENY_ALL) "}, 'routes': ["
-			"{'match': {'prefix': '/a'}, " CLUSTER "},"
-			"{'match': {'prefix': '/'}, " CLUSTER ", 'typedPerFilterConfig': {'envoy.filters.http.rbac': " RBAC("") "}}]");
+		*state, "'typedPerFilterConfig': {'envoy.filters.http.rbac': " RBAC(
+				DENY_ALL) "}, 'routes': ["
+					  "{'match': {'prefix': '/a'}, " CLUSTER "},"
+					  "{'match': {'prefix': '/'}, " CLUSTER
+					  ", 'typedPerFilterConfig': {'envoy.filters.http.rbac': " RBAC("") "}}]");
 
 	assert_true(host->routes[0].authz_override);
 	assert_int_equal(host->routes[0].authz->rules->action, AUTHZ_DENY);

@@ -12,8 +12,8 @@
 #include "support/route_fixture.h"
 
 #define SAMPLES MESH_TEST_SOURCE_DIR "/tests/xds/samples/"
-#define SECOND  1000000000ll
-#define MS      1000000ll
+#define SECOND	1000000000ll
+#define MS	1000000ll
 
 /* what istiod sends where nobody said anything */
 enum {
@@ -172,8 +172,8 @@ static void recorded_actions(void **state)
 	assert_int_equal(routes[8].weighted_count, 3);
 	assert_int_equal(routes[8].weighted_total, 100);
 	assert_int_equal(routes[8].weighted[2].weight, 50);
-	assert_int_equal(routes[8].retry->on, RETRY_GATEWAY_ERROR | RETRY_CONNECT_FAILURE | RETRY_REFUSED_STREAM | RETRY_RESET |
-						      RETRY_RETRIABLE_STATUS_CODES);
+	assert_int_equal(routes[8].retry->on, RETRY_GATEWAY_ERROR | RETRY_CONNECT_FAILURE | RETRY_REFUSED_STREAM |
+						      RETRY_RESET | RETRY_RETRIABLE_STATUS_CODES);
 	assert_int_equal(routes[8].retry->status_code_count, 1);
 	assert_int_equal(routes[8].retry->status_codes[0], 503);
 	assert_true(routes[8].retry->previous_priorities);
@@ -187,9 +187,9 @@ static void recorded_actions(void **state)
 static void recorded_all(void **state)
 {
 	static const char *const files[] = {
-		"k8s-sidecar.rds.json",	      "mixed.client.delta.rds.json", "mixed.client.delta.rds.pb",
+		"k8s-sidecar.rds.json",		 "mixed.client.delta.rds.json", "mixed.client.delta.rds.pb",
 		"removed.client.delta.rds.json", "removed.client.delta.rds.pb", "secure.rds.json",
-		"strict.client.sotw.rds.json",   "strict.client.sotw.rds.pb",
+		"strict.client.sotw.rds.json",	 "strict.client.sotw.rds.pb",
 	};
 	size_t total = 0;
 
@@ -206,7 +206,8 @@ static void recorded_all(void **state)
 
 			assert_non_null(config->any);
 			if (mesh_buf_len(&f->d.notes))
-				fail_msg("%s: %.*s", files[i], (int)mesh_buf_len(&f->d.notes), mesh_buf_slice(&f->d.notes).data);
+				fail_msg("%s: %.*s", files[i], (int)mesh_buf_len(&f->d.notes),
+					 mesh_buf_slice(&f->d.notes).data);
 			for (size_t h = 0; h < config->host_count; h++) {
 				assert_true(config->hosts[h].include_attempt_count);
 				for (size_t r = 0; r < config->hosts[h].route_count; r++)

@@ -176,7 +176,7 @@ static void delta_refuses_by_name_and_takes_the_rest(void **state)
 	f.sent_count = 0;
 	SAY(XDS_CLUSTER, "n1", "v1", CLUSTER("a"), BAD("x"), CLUSTER("b"), BAD("y"));
 	SENT("cds nonce:n1 error:3:x: " BAD_WORDS "\ny: " BAD_WORDS "\n", "eds +a,b");
-	assert_non_null(strstr(f.logged, "cds: refused: x: " BAD_WORDS));
+	assert_non_null(strstr(f.logged, "cds: refused: x: " BAD_WORDS " | y: " BAD_WORDS "\n")); /* one line, told apart */
 	assert_int_equal(mesh_counter_read(&f.ads.types[XDS_CLUSTER].responses), 1);
 	assert_int_equal(mesh_counter_read(&f.ads.types[XDS_CLUSTER].rejected), 1);
 	/* the refused one, made good; then the good one, made bad, which stays in force */
@@ -186,6 +186,23 @@ static void delta_refuses_by_name_and_takes_the_rest(void **state)
 	SENT("cds nonce:n3 error:3:a: " BAD_WORDS "\n");
 	assert_int_equal(mesh_counter_read(&f.ads.types[XDS_CLUSTER].responses), 3);
 	assert_int_equal(mesh_counter_read(&f.ads.types[XDS_CLUSTER].rejected), 2);
+	end(&f);
+}
+
+static void many_refused_are_one_bounded_line_of_the_log(void **state)
+{
+	enum { COUNT = 40 };
+	struct xds_resource bad[COUNT];
+	struct fixture f;
+
+	begin(&f, false);
+	mesh_ads_open(&f.ads);
+	f.sent_count = 0;
+	for (int i = 0; i < COUNT; i++)
+		bad[i] = BAD(mesh_arena_printf(&f.arena, "%d", i).data);
+	assert_int_equal(say(&f, XDS_CLUSTER, "n1", "v1", bad, COUNT, NULL), 0);
+	assert_non_null(strstr(f.logged, "cds: refused: 0: " BAD_WORDS " | 1: " BAD_WORDS " | "));
+	assert_int_equal(strlen(f.logged), strlen("cds: refused: ") + 899 + strlen("\n"));
 	end(&f);
 }
 
@@ -534,6 +551,7 @@ int main(void)
 		cmocka_unit_test(delta_begins_with_wildcards),
 		cmocka_unit_test(delta_follows_the_names),
 		cmocka_unit_test(delta_refuses_by_name_and_takes_the_rest),
+		cmocka_unit_test(many_refused_are_one_bounded_line_of_the_log),
 		cmocka_unit_test(delta_tells_what_it_holds_on_a_new_stream),
 		cmocka_unit_test(delta_heartbeats_change_nothing),
 		cmocka_unit_test(delta_lacking_and_unasked_resources),

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decides whether a request may reach the application: normalized, routed, authorized. Whatever is not allowed is answered
+ * here. Refuses to know sockets and what a sidecar adds (serve_decorate.c).
+ */
+#include "call/serve.h"
+
+#include "call/call.h"
+#include "policy/path.h"
+#include "policy/rbac.h"
+
+static bool authorized(struct mesh_call *call, const struct authz_config *config, const struct route_request *match)
+{
+	struct listener_stats *stats = &call->serve.inbound->listener->stats;
+	struct authz_request request;
+	struct authz_result result;
+
+	mesh_inbound_authz(call->serve.inbound, &request);
+	request.http = match;
+	request.source = &call->serve.remote;
+	mesh_rbac_check(config, &request, &call->arena, &result);
+	if (result.shadow_checked && !result.shadow_allowed)
+		mesh_listener_count(&stats->rq_shadow_denied);
+	if (result.allowed)
+		return true;
+	mesh_listener_count(&stats->rq_denied);
+	MESH_LOG_D(&call->mesh->log, "rbac", "port %u: %.*s %.*s denied, policy %.*s", call->serve.inbound->listener->port,
+		   (int)match->method.len, match->method.data, (int)match->path.len, match->path.data, (int)result.policy.len,
+		   result.policy.data ? result.policy.data : "");
+	mesh_serve_refuse(call, MESH_ERROR_DENIED, 403, "RBAC: access denied");
+	return false;
+}
+
+/* The filters of the chain in their order. False: answered. */
+static bool filters_pass(struct mesh_call *call, const struct route_request *match, const struct route *route)
+{
+	const struct http_config *http = call->serve.http;
+
+	for (size_t i = 0; i < http->filter_count; i++) {
+		const struct http_filter *filter = &http->filters[i];
+		const struct authz_config *authz = filter->authz;
+
+		if (filter->kind == HTTP_FILTER_FAIL_CLOSED) {
+			mesh_listener_count(&call->serve.inbound->listener->stats.rq_fail_closed);
+			mesh_serve_refuse(call, MESH_ERROR_FAIL_CLOSED, 503, "configuration in force is not understood");
+			return false;
+		}
+		if (filter->kind != HTTP_FILTER_AUTHZ)
+			continue;
+		if (route->authz_override)
+			authz = route->authz;
+		if (authz && !authorized(call, authz, match))
+			return false;
+	}
+	return true;
+}
+
+static const struct route *find_route(struct mesh_call *call, const struct route_request *match)
+{
+	struct rewrite *chosen = &call->serve.chosen;
+
+	chosen->config = mesh_snapshot_routes(call->serve.snapshot, call->serve.http);
+	if (chosen->config)
+		chosen->host = mesh_route_find_host(chosen->config, match->authority, &call->arena);
+	if (chosen->host)
+		chosen->route = mesh_route_find(chosen->host, match, &call->arena);
+	return chosen->route;
+}
+
+/* The route's changes come last: no rule has seen them. False: answered. */
+static bool rewritten(struct mesh_call *call)
+{
+	int rc = mesh_rewrite_request(&call->serve.chosen, &call->arena, &call->request.authority, &call->request.path,
+				      &call->request.headers);
+
+	if (!rc)
+		return true;
+	mesh_serve_refuse(call, rc, 500, "the request as rewritten cannot be served");
+	return false;
+}
+
+/* Names with underscores, which some applications cannot tell from dashes. False: answered. */
+static bool check_underscores(struct mesh_call *call)
+{
+	const struct http_config *http = call->serve.http;
+	struct headers *headers = &call->request.headers;
+	size_t i = 0;
+
+	if (!http->reject_underscores && !http->drop_underscores)
+		return true;
+	while (i < headers->count) {
+		if (!memchr(headers->items[i].name.data, '_', headers->items[i].name.len)) {
+			i++;
+			continue;
+		}
+		if (http->reject_underscores) {
+			mesh_serve_refuse(call, MESH_ERROR_DOWNSTREAM_PROTOCOL, 400, "header name with an underscore");
+			return false;
+		}
+		mesh_headers_remove(headers, headers->items[i].name);
+	}
+	return true;
+}
+
+/* The port of the authority, or where only our own is to go, that one. */
+static void strip_port(struct mesh_call *call)
+{
+	const struct http_config *http = call->serve.http;
+	struct mesh_slice *authority = &call->request.authority;
+	ptrdiff_t colon = mesh_slice_find_last(*authority, ':');
+	uint64_t port;
+
+	if ((!http->strip_host_port && !http->strip_any_host_port) || colon < 0)
+		return;
+	/* an IPv6 address without a port ends in a bracket; what is no number is no port */
+	if (!mesh_slice_to_u64(mesh_slice_make(authority->data + colon + 1, authority->len - (size_t)colon - 1), &port))
+		return;
+	if (http->strip_any_host_port || port == call->serve.inbound->listener->port)
+		authority->len = (size_t)colon;
+}
+
+/* Everything before the application. False: answered. */
+bool mesh_serve_admit(struct mesh_call *call)
+{
+	struct listener_stats *stats = &call->serve.inbound->listener->stats;
+	struct route_request match = {0};
+	const struct route *route;
+	int rc = mesh_path_normalize(call->serve.http, &call->arena, &call->request.path);
+
+	if (rc == PATH_REDIRECT) {
+		mesh_serve_answer(call, 307, (struct mesh_slice){NULL, 0}, call->request.path);
+		return false;
+	}
+	if (rc == PATH_REJECT) {
+		mesh_serve_refuse(call, MESH_ERROR_DOWNSTREAM_PROTOCOL, 400, "invalid path");
+		return false;
+	}
+	if (rc >= 0 && !check_underscores(call))
+		return false;
+	if (rc >= 0) {
+		strip_port(call);
+		rc = mesh_serve_decorate(call);
+	}
+	if (rc < 0) {
+		mesh_serve_refuse(call, rc, 500, mesh_error_text(rc));
+		return false;
+	}
+	match.method = call->request.method;
+	match.scheme = call->peer.tls ? MESH_SLICE("https") : MESH_SLICE("http");
+	match.authority = call->request.authority;
+	match.path = call->request.path;
+	match.headers = &call->request.headers;
+	match.random = mesh_rand_next(&call->worker->env.rand);
+	route = find_route(call, &match);
+	if (!route) {
+		mesh_listener_count(&stats->rq_no_route);
+		mesh_serve_refuse(call, MESH_ERROR_NO_ROUTE, 404, "");
+		return false;
+	}
+	call->result.route = route->name;
+	if (route->idle_timeout_ns > 0)
+		mesh_inbound_wait(call->serve.inbound);
+	if (!filters_pass(call, &match, route))
+		return false;
+	if (route->kind == ROUTE_CLUSTER || route->kind == ROUTE_NON_FORWARDING)
+		return rewritten(call);
+	if (route->kind == ROUTE_DIRECT_RESPONSE)
+		mesh_serve_answer(call, (int)route->direct_status, route->direct_body, (struct mesh_slice){NULL, 0});
+	else
+		mesh_serve_refuse(call, MESH_ERROR_FAIL_CLOSED, 503, "configuration in force is not understood");
+	return false;
+}
