@@ -47,7 +47,7 @@ static bool filters_pass(struct mesh_call *call, const struct route_request *mat
 		}
 		if (filter->kind != HTTP_FILTER_AUTHZ)
 			continue;
-		if (route->authz_override)
+		if (route->authz_filter.data && mesh_slice_equal(route->authz_filter, filter->name))
 			authz = route->authz;
 		if (authz && !authorized(call, authz, match))
 			return false;

@@ -140,8 +140,8 @@ struct route {
 	uint32_t direct_status;
 	struct mesh_slice direct_body;
 	struct mesh_slice fail_reason; /* ROUTE_FAIL_CLOSED */
-	struct authz_config *authz;    /* per-route RBAC override; see authz_disabled */
-	bool authz_override;           /* the route has RBACPerRoute: `authz` replaces the listener's (NULL: none) */
+	struct authz_config *authz;    /* rules of this route for one RBAC filter (NULL: it is switched off) */
+	struct mesh_slice authz_filter; /* the name of that filter; absent: the listener's rules are in force */
 };
 
 struct virtual_host {

@@ -197,7 +197,7 @@ struct route_config *mesh_decode_route_config(struct decode *d,
 struct route_scope {
 	struct mesh_slice reason;   /* given: all routes below fail closed */
 	struct authz_config *authz;
-	bool authz_override;
+	struct mesh_slice authz_filter; /* whose rules `authz` replaces; absent: none */
 	uint32_t body_max;          /* of a direct response */
 };
 void mesh_decode_route(struct decode *d, const struct Envoy__Config__Route__V3__Route *message,

@@ -56,7 +56,7 @@ static void weighted_cluster(struct decode *d, const Envoy__Config__Route__V3__W
 	for (size_t i = 0; i < message->n_typed_per_filter_config && d->rc == 0; i++)
 		mesh_decode_per_filter(d, message->typed_per_filter_config[i]->key, message->typed_per_filter_config[i]->value,
 				       &scope);
-	if (scope.authz_override)
+	if (scope.authz_filter.data)
 		closed(d, route, "typed_per_filter_config"); /* authorization by the cluster drawn */
 	if (scope.reason.data || reason.data)
 		mesh_decode_route_close(route, scope.reason.data ? scope.reason : reason);

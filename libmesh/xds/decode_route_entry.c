@@ -23,13 +23,22 @@ void mesh_decode_route_close(struct route *route, struct mesh_slice reason)
 		route->fail_reason = reason;
 }
 
-static void per_route_rbac(struct decode *d, const Google__Protobuf__Any *config, struct route_scope *scope)
+/* For the filter of that name alone; rules for a second filter are more than a route here can say. */
+static void per_route_rbac(struct decode *d, const char *name, const Google__Protobuf__Any *config, struct route_scope *scope)
 {
 	Envoy__Extensions__Filters__Http__Rbac__V3__RBACPerRoute *message;
+	struct mesh_slice reason;
+
+	if (scope->authz_filter.data && !mesh_slice_equal(scope->authz_filter, mesh_slice_of(name))) {
+		reason = mesh_decode_note(d, "rules for a second RBAC filter besides \"%.*s\": not supported",
+					  (int)(scope->authz_filter.len < 100 ? scope->authz_filter.len : 100), scope->authz_filter.data);
+		scope->reason = scope->reason.data ? scope->reason : reason;
+		return;
+	}
 
 	message = mesh_decode_any_open(d, "value", config, &envoy__extensions__filters__http__rbac__v3__rbacper_route__descriptor);
 	if (message) {
-		scope->authz_override = true;
+		scope->authz_filter = mesh_decode_required(d, "key", name);
 		mesh_decode_push(d, "rbac");
 		scope->authz = message->rbac ? mesh_decode_authz_http(d, message->rbac) : NULL;
 		mesh_decode_pop(d);
@@ -45,7 +54,7 @@ void mesh_decode_per_filter(struct decode *d, const char *name, const Google__Pr
 
 	mesh_decode_push_key(d, "typed_per_filter_config", name);
 	if (mesh_decode_any_is(config, &envoy__extensions__filters__http__rbac__v3__rbacper_route__descriptor)) {
-		per_route_rbac(d, config, scope);
+		per_route_rbac(d, name, config, scope);
 	} else if (mesh_decode_any_is(config, &envoy__extensions__filters__http__fault__v3__httpfault__descriptor) ||
 		   mesh_decode_any_is(config, &envoy__extensions__filters__http__cors__v3__cors_policy__descriptor) ||
 		   mesh_slice_equal(type, MESH_SLICE("stats.PluginConfig")) ||
@@ -206,5 +215,5 @@ void mesh_decode_route(struct decode *d, const route_message *message, const str
 	if (scope.reason.data || reason.data)
 		mesh_decode_route_close(route, scope.reason.data ? scope.reason : reason);
 	route->authz = scope.authz;
-	route->authz_override = scope.authz_override;
+	route->authz_filter = scope.authz_filter;
 }

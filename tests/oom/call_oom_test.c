@@ -48,6 +48,21 @@ static void handler(struct mesh_call *call, void *user)
 		mesh_call_send_trailers(call, &trailer, 1);
 }
 
+/* All that adds something to a request or a timer to a call. */
+static void edit_chain(struct data_plane *plane, struct chain *chain, struct arena *arena, bool inbound)
+{
+	struct http_config *http = chain->http;
+
+	http->forward_cert = FORWARD_CERT_SANITIZE_SET;
+	http->xfcc_cert = http->xfcc_chain = http->xfcc_subject = http->xfcc_uri = http->xfcc_dns = true;
+	http->use_remote_address = http->strip_any_host_port = true;
+}
+
+static void edit_routes(struct data_plane *plane, struct route_config *routes, bool inbound)
+{
+	routes->hosts[0].routes[0].idle_timeout_ns = 20000000000;
+}
+
 static void open_plane(struct world *world, struct data_plane *plane, const struct mesh_mem *mem)
 {
 	assert_int_equal(data_plane_open(plane, world->library, mem), 0);
@@ -56,6 +71,8 @@ static void open_plane(struct world *world, struct data_plane *plane, const stru
 	plane->inbound = DATA_PLANE_STRICT;
 	plane->client_tls = &data_plane_istio_client;
 	plane->timeout_ns = 20000000000;
+	plane->edit_chain = edit_chain;
+	plane->edit_routes = edit_routes;
 }
 
 /* Drives both loops until the call is over. A call that memory failed in must end, not hang. */

@@ -31,7 +31,7 @@ static void defaults(void **state)
 	assert_null(route->name.data);
 	assert_false(route->has_prefix_rewrite || route->regex_rewrite || route->host_rewrite.data ||
 		     route->auto_host_rewrite);
-	assert_false(route->authz_override);
+	assert_null(route->authz_filter.data);
 	assert_null(route->fail_reason.data);
 	assert_false(f->config->ignore_port);
 	assert_false(f->config->hosts[0].include_attempt_count);
@@ -305,7 +305,7 @@ static void mutations(void **state)
 	", 'rbac': {'rules': {'action': 'DENY', 'policies': {'p': {'permissions': [{'any': true}],"                    \
 	" 'principals': [{'any': true}]}}}}"
 
-/* The nearest level decides, and one without rules turns authorization off. */
+/* The nearest level decides, one without rules turns that filter off, and rules for two filters are refused. */
 static void authorization(void **state)
 {
 	struct virtual_host *host = route_fixture_host(
@@ -313,15 +313,19 @@ static void authorization(void **state)
 				DENY_ALL) "}, 'routes': ["
 					  "{'match': {'prefix': '/a'}, " CLUSTER "},"
 					  "{'match': {'prefix': '/'}, " CLUSTER
-					  ", 'typedPerFilterConfig': {'envoy.filters.http.rbac': " RBAC("") "}}]");
+					  ", 'typedPerFilterConfig': {'envoy.filters.http.rbac': " RBAC("") "}},"
+					  "{'match': {'prefix': '/b'}, " CLUSTER
+					  ", 'typedPerFilterConfig': {'another': " RBAC("") "}}]");
 
-	assert_true(host->routes[0].authz_override);
+	assert_slice(host->routes[0].authz_filter, "envoy.filters.http.rbac");
 	assert_int_equal(host->routes[0].authz->rules->action, AUTHZ_DENY);
 	assert_int_equal(host->routes[0].authz->rules->count, 1);
 	assert_slice(host->routes[0].authz->rules->policies[0].name, "p");
-	assert_true(host->routes[1].authz_override);
+	assert_non_null(host->routes[1].authz_filter.data);
 	assert_null(host->routes[1].authz);
 	assert_int_equal(host->routes[1].kind, ROUTE_CLUSTER);
+	assert_int_equal(host->routes[2].kind, ROUTE_FAIL_CLOSED);
+	assert_non_null(host->routes[2].authz); /* and what is in force stays */
 }
 
 int main(void)
