@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Carries one try of a client's call: picks an endpoint, gets a connection, sends, receives, and reports how it ended.
- * Refuses to decide whether another try follows: client.c does.
+ * Refuses to decide whether another try follows: client_retry.c does.
  */
 #include "call/call.h"
 

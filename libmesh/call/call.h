@@ -136,15 +136,17 @@ const struct headers *mesh_call_received(const struct mesh_call *call);
 int mesh_client_find_listener(struct mesh_call *call); /* outbound.c: sets client.http. INVALID, NO_ROUTE, FAIL_CLOSED */
 void mesh_client_begin(struct mesh_call *call); /* on its worker */
 void mesh_client_stop(struct mesh_call *call);  /* timers, attempt, snapshot: before finish */
-void mesh_client_attempt_over(struct mesh_call *call, struct retry_outcome *outcome, const char *why);
-/* A try that a stale connection swallows can be repeated at once. */
-bool mesh_client_repeatable(const struct mesh_call *call);
-bool mesh_client_retry_status(struct mesh_call *call); /* may the response just received be retried? */
 int mesh_client_send(struct mesh_call *call, struct mesh_slice data, bool end);
 int mesh_client_send_trailers(struct mesh_call *call, const struct mesh_header *trailers, size_t count);
 
 void mesh_client_moved(struct mesh_call *call); /* a sign of life in either direction */
 void mesh_client_room(struct mesh_call *call);  /* tells `writable` when there is room again */
+
+/* client_retry.c */
+void mesh_client_attempt_over(struct mesh_call *call, struct retry_outcome *outcome, const char *why);
+/* A try that a stale connection swallows can be repeated at once. */
+bool mesh_client_repeatable(const struct mesh_call *call);
+bool mesh_client_retry_status(struct mesh_call *call); /* may the response just received be retried? */
 
 /* attempt.c */
 void mesh_attempt_start(struct mesh_call *call);

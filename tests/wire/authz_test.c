@@ -333,7 +333,7 @@ static void test_network_rules(void **state)
 	make(&made, AUTHZ_ALLOW, BOB, NULL);
 	publish(gate);
 	expect(gate, "GET", "/", 200);
-	/* connections that were let in stay; those to come are not: a new listener port makes new ones */
+	/* a new listener port makes new connections */
 	make(&made, AUTHZ_DENY, BOB, NULL);
 	mesh_listener_close(gate->listener);
 	gate->listener = NULL;
@@ -358,6 +358,44 @@ static void test_network_rules(void **state)
 	gate->has_network = false;
 	publish(gate);
 	expect(gate, "GET", "/", 200);
+}
+
+/* A connection that would not be let in any more gets one last answer, one that would goes on. */
+static void test_network_rules_of_open_connections(void **state)
+{
+	static const char get[] = "GET / HTTP/1.1\r\nHost: reviews\r\n\r\n";
+	struct gate *gate = *state;
+	struct made allow, deny;
+	char got[4096] = "";
+	int fd;
+
+	gate->plane.inbound = DATA_PLANE_DISABLE;
+	gate->has_network = true;
+	gate->network.rules = &allow.rules;
+	make(&allow, AUTHZ_ALLOW, NULL, NULL);
+	publish(gate);
+	fd = raw_connect(gate->plane.ports[0]);
+	for (int i = 0; i < 2; i++) {
+		got[0] = '\0';
+		assert_true(raw_say(fd, get));
+		assert_true(raw_response(fd, got, sizeof(got)));
+		assert_null(strcasestr(got, "connection: close"));
+		data_plane_publish(&gate->plane);
+	}
+	gate->network.rules = &deny.rules;
+	make(&deny, AUTHZ_DENY, NULL, NULL);
+	publish(gate);
+	assert_true(raw_say(fd, get));
+	got[0] = '\0';
+	raw_rest(fd, got, sizeof(got));
+	assert_non_null(strcasestr(got, "\r\nconnection: close\r\n"));
+	assert_int_equal(atomic_load(&gate->calls), 3);
+	close(fd);
+	fd = raw_connect(gate->plane.ports[0]);
+	raw_say(fd, get);
+	raw_rest(fd, got, sizeof(got));
+	assert_string_equal(got, "");
+	close(fd);
 }
 
 /* Over plaintext nobody is anybody. */
@@ -544,6 +582,7 @@ int main(void)
 		CASE(test_shadow_rules_are_not_enforced),
 		CASE(test_paths_are_normalized_before_rules),
 		CASE(test_network_rules),
+		CASE(test_network_rules_of_open_connections),
 		CASE(test_plaintext_has_no_identity),
 		CASE(test_remote_addresses),
 		CASE(test_underscores),
