@@ -94,7 +94,8 @@ MESH_EXPORT int mesh_call_start(struct mesh *mesh, const struct mesh_request *re
 
 /*
  * Sends more of the body; `end` says it is the last of it. All or nothing: nothing was taken when it returns AGAIN; the
- * `writable` event tells when to try again (a blocking caller uses mesh_call_wait_writable).
+ * `writable` event tells when to try again (a blocking caller uses mesh_call_wait_writable). What another thread sends on a
+ * library worker's call goes out in order there; AGAIN when more than 256 KiB of it are still on their way.
  * Thread: see above. Owns: data is copied. Errors: AGAIN, STATE (body ended, or no more_body), or the call's own error when
  * it is over. Since: 0.1
  */
@@ -108,7 +109,8 @@ MESH_EXPORT int mesh_call_send_trailers(struct mesh_call *call, const struct mes
 
 /*
  * Blocks until mesh_call_send has room. Not for calls on a worker that the caller drives from its own callbacks.
- * Thread: the call's. Owns: nothing. Errors: TIMEOUT, or the call's own error. Since: 0.1
+ * Thread: the call's (a library worker's call: any but the worker's own). Owns: nothing. Errors: TIMEOUT, THREAD, or the
+ * call's own error. Since: 0.1
  */
 MESH_EXPORT int mesh_call_wait_writable(struct mesh_call *call, int64_t timeout_ms);
 

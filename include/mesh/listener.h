@@ -44,9 +44,10 @@ MESH_EXPORT int mesh_listen(struct mesh *mesh, const struct mesh_listen_options 
 MESH_EXPORT uint16_t mesh_listener_port(const struct mesh_listener *listener);
 
 /*
- * Drains and ends the listener: no new connections, "connection: close", grace, close. Blocks for at most the grace time
- * (library workers) or returns at once and finishes as its worker is driven (borrowed). NULL is allowed.
- * Thread: any but a library worker. Owns: `listener` is gone. Errors: none. Since: 0.1
+ * Drains and ends the listener: no new connections, "connection: close", grace, close. On library workers it blocks for at
+ * most the grace time. On a borrowed worker it stops accepting and returns at once, also from a callback of that worker,
+ * and finishes as the worker is driven or freed; requests come to the handler until then. NULL is allowed.
+ * Thread: any but a library worker; on a borrowed worker, the worker's thread. Owns: `listener` is gone. Errors: none. Since: 0.1
  */
 MESH_EXPORT void mesh_listener_close(struct mesh_listener *listener);
 

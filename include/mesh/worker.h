@@ -37,7 +37,8 @@ MESH_EXPORT int mesh_worker_fd(struct mesh_worker *worker);
 MESH_EXPORT int mesh_worker_run(struct mesh_worker *worker, int timeout_ms);
 
 /*
- * Ends a borrowed worker: its calls end with CANCELLED, its connections close. NULL is allowed.
+ * Ends a borrowed worker: its calls end with CANCELLED, its connections close, a listener that accepts on it accepts no
+ * more and is still the caller's to close, or mesh_close's. NULL is allowed.
  * Thread: the worker's, outside its callbacks. Owns: `worker` is gone. Errors: none. Since: 0.1
  */
 MESH_EXPORT void mesh_worker_free(struct mesh_worker *worker);

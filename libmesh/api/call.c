@@ -148,6 +148,8 @@ MESH_EXPORT int mesh_call_start(struct mesh *mesh, const struct mesh_request *re
 		if (rc)
 			return rc;
 	}
+	if (atomic_load(&worker->ending))
+		return MESH_ERROR_DRAINING;
 	if (worker->kind == WORKER_LIBRARY && !mesh_worker_here(worker))
 		return start_elsewhere(worker, request, events, user, call);
 	return start_here(worker, request, events, user, call);
@@ -163,6 +165,11 @@ static int over_error(const struct mesh_call *call)
 	return call->result.status < 0 ? call->result.status : MESH_ERROR_STATE;
 }
 
+static int hand_over(struct mesh_call *call, const struct handover *what)
+{
+	return atomic_load(&call->over) ? over_error(call) : mesh_handover_post(call, what);
+}
+
 MESH_EXPORT int mesh_call_send(struct mesh_call *call, struct mesh_slice data, bool end)
 {
 	struct handover what = {.kind = HANDOVER_SEND, .data = data, .end = end};
@@ -172,13 +179,17 @@ MESH_EXPORT int mesh_call_send(struct mesh_call *call, struct mesh_slice data, b
 	if (!call || (data.len && !data.data))
 		return MESH_ERROR_INVALID;
 	if (elsewhere(call))
-		return mesh_handover_post(call, &what);
+		return hand_over(call, &what);
 	if (atomic_load(&call->over))
 		return over_error(call);
+	if (mesh_handover_first(call))
+		return MESH_ERROR_AGAIN;
 	outer = call->in_api;
 	call->in_api = true;
 	rc = call->server ? mesh_serve_send(call, data, end) : mesh_client_send(call, data, end);
 	call->in_api = outer;
+	if (rc == MESH_ERROR_AGAIN) /* what another thread hands over now goes first, and must not take `writable` away */
+		atomic_store_explicit(&call->handed.again, true, memory_order_relaxed);
 	return rc;
 }
 
@@ -194,9 +205,11 @@ MESH_EXPORT int mesh_call_send_trailers(struct mesh_call *call, const struct mes
 		if (!mesh_header_name_valid(trailers[i].name) || !mesh_header_value_valid(trailers[i].value))
 			return MESH_ERROR_INVALID;
 	if (elsewhere(call))
-		return mesh_handover_post(call, &what);
+		return hand_over(call, &what);
 	if (atomic_load(&call->over))
 		return over_error(call);
+	if (mesh_handover_first(call))
+		return MESH_ERROR_AGAIN;
 	outer = call->in_api;
 	call->in_api = true;
 	rc = call->server ? mesh_serve_send_trailers(call, trailers, count) : mesh_client_send_trailers(call, trailers, count);
@@ -215,7 +228,7 @@ MESH_EXPORT int mesh_call_respond(struct mesh_call *call, int status, const stru
 	if (!call || !call->server || (count && !headers) || (body.len && !body.data))
 		return MESH_ERROR_INVALID;
 	if (elsewhere(call))
-		return mesh_handover_post(call, &what);
+		return hand_over(call, &what);
 	if (atomic_load(&call->over))
 		return over_error(call);
 	outer = call->in_api;
@@ -294,8 +307,14 @@ MESH_EXPORT int mesh_call_wait_writable(struct mesh_call *call, int64_t timeout_
 
 	if (!call)
 		return MESH_ERROR_INVALID;
-	if (call->worker->kind == WORKER_LIBRARY) /* what is handed over never lacks room: it waits there */
-		return mesh_worker_here(call->worker) ? MESH_ERROR_THREAD : 0;
+	if (call->worker->kind == WORKER_LIBRARY) {
+		if (mesh_worker_here(call->worker))
+			return MESH_ERROR_THREAD;
+		rc = mesh_handover_wait_room(call, timeout_ms);
+		return rc ? rc : atomic_load(&call->over) ? over_error(call) : 0;
+	}
+	if (is_told(call)) /* its worker may have ended with it */
+		return over_error(call);
 	rc = drive(call, timeout_ms, has_room);
 	if (rc == MESH_ERROR_AGAIN)
 		return MESH_ERROR_TIMEOUT;

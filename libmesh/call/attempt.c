@@ -10,8 +10,7 @@
 #include "base/text.h"
 #include "cluster/connection.h"
 
-static const size_t piece_bytes = 16384;      /* a TLS record's worth per hand-over to the mux */
-static const int64_t swallow_max = 16384;     /* an unwanted response of at most this is read to keep the connection */
+static const size_t piece_bytes = 16384; /* a TLS record's worth per hand-over to the mux */
 
 static struct mesh_call *call_of(struct exchange *exchange)
 {
@@ -31,6 +30,7 @@ void mesh_attempt_settle(struct mesh_call *call)
 
 	mesh_timer_stop(loop, &attempt->timer);
 	mesh_timer_stop(loop, &attempt->idle);
+	mesh_loop_undefer(&attempt->discard);
 	mesh_pool_cancel(&attempt->waiter);
 	if (attempt->active) {
 		attempt->active = false;
@@ -94,32 +94,56 @@ void mesh_attempt_pump(struct mesh_call *call)
 	}
 }
 
-static int attempt_count_header(struct mesh_call *call)
+static int attempt_count_header(struct mesh_call *call, bool wanted, struct headers *headers)
 {
 	char digits[20];
 	size_t len;
 
-	if (!call->client.chosen.host->include_attempt_count)
+	if (!wanted)
 		return 0;
 	len = mesh_text_u64(digits, call->result.attempts);
 	struct mesh_slice value = mesh_arena_slice(&call->arena, mesh_slice_make(digits, len), NULL);
 
 	if (!value.data)
 		return MESH_ERROR_NOMEM;
-	return mesh_headers_set(&call->request.headers, &call->arena, MESH_SLICE("x-envoy-attempt-count"), value);
+	return mesh_headers_set(headers, &call->arena, MESH_SLICE("x-envoy-attempt-count"), value);
+}
+
+/* From here on it counts as a request, as in Envoy: before, it was among the pending ones. */
+static int attempt_activate(struct mesh_call *call, struct why *why)
+{
+	struct cluster *cluster = call->client.cluster;
+	struct attempt *attempt = &call->client.attempt;
+
+	if (!mesh_breaker_take(&cluster->shared->breaker.requests, cluster->config->breaker.requests)) {
+		mesh_counter_add(&cluster->stats->rq_pending_overflow, 1);
+		return mesh_why(why, MESH_ERROR_OVERFLOW, "max_requests %" PRIu32 " of %.*s reached",
+				cluster->config->breaker.requests, (int)cluster->name.len, cluster->name.data);
+	}
+	attempt->active = true;
+	mesh_counter_add(&cluster->stats->rq_total, 1);
+	atomic_fetch_add_explicit(&attempt->endpoint->shared->active, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&attempt->endpoint->shared->rq_total, 1, memory_order_relaxed);
+	return 0;
 }
 
 static const struct exchange_events attempt_events;
 
-/* On a connection with room: everything known goes out at once. */
-static void attempt_send(struct mesh_call *call, struct connection *connection)
+/* On a connection with room: everything known goes out at once. False: the connection was not touched. */
+static bool attempt_send(struct mesh_call *call, struct connection *connection)
 {
 	struct client_call *client = &call->client;
 	struct attempt *attempt = &client->attempt;
 	struct retry_outcome outcome = {.unprocessed = true};
 	bool end = client->out_end && !mesh_buf_len(&call->out) && !client->want_trailers;
-	int rc;
+	struct why why = {{0}};
+	int rc = attempt_activate(call, &why);
 
+	if (rc) {
+		outcome.error = rc;
+		attempt_failed(call, &outcome, why.text);
+		return false;
+	}
 	attempt->connection = connection;
 	attempt->reused = connection->mux->carried > 0;
 	call->result.connect_us = attempt->reused ? 0 : (connection->connected_ns - connection->opened_ns) / 1000;
@@ -127,34 +151,36 @@ static void attempt_send(struct mesh_call *call, struct connection *connection)
 	memset(&attempt->exchange, 0, sizeof(attempt->exchange));
 	attempt->exchange.events = &attempt_events;
 	attempt->exchange.arena = &call->arena;
-	rc = attempt_count_header(call);
+	rc = attempt_count_header(call, client->chosen.host->include_attempt_count, &call->request.headers);
 	if (!rc)
 		rc = mesh_exchange_open(connection->mux, &attempt->exchange);
 	if (!rc && call->paused)
 		mesh_exchange_pause(&attempt->exchange, true);
 	if (!rc)
 		rc = mesh_exchange_send_head(&attempt->exchange, &call->request, end);
+	if (!rc)
+		rc = mesh_attempt_watch(call);
 	if (rc) {
 		outcome.error = rc;
 		if (attempt->exchange.mux)
 			mesh_exchange_reset(&attempt->exchange, rc);
 		attempt_failed(call, &outcome, mesh_error_text(rc));
-		return;
+		return true;
 	}
 	attempt->head_sent = true;
 	attempt->end_sent = end;
-	mesh_attempt_watch(call);
 	mesh_attempt_pump(call);
 	if (!call->in_api)
 		mesh_client_room(call);
 	/* outside the loop nobody else flushes this round */
 	if (attempt->connection && !mesh_loop_running(call->worker->env.loop))
 		mesh_connection_flush(connection);
+	return true;
 }
 
-static void waiter_ready(struct pool_waiter *waiter, struct connection *connection)
+static bool waiter_ready(struct pool_waiter *waiter, struct connection *connection)
 {
-	attempt_send(MESH_CONTAINER(waiter, struct mesh_call, client.attempt.waiter), connection);
+	return attempt_send(MESH_CONTAINER(waiter, struct mesh_call, client.attempt.waiter), connection);
 }
 
 static void waiter_failed(struct pool_waiter *waiter, int error, const char *why)
@@ -164,6 +190,8 @@ static void waiter_failed(struct pool_waiter *waiter, int error, const char *why
 
 	attempt_failed(call, &outcome, why);
 }
+
+static void discard(struct loop_task *task);
 
 static void on_head(struct exchange *exchange, struct http_head *head, bool end)
 {
@@ -175,18 +203,18 @@ static void on_head(struct exchange *exchange, struct http_head *head, bool end)
 	call->response = *head;
 	if (!call->client.committed && mesh_client_retry_status(call)) {
 		attempt->swallowing = true;
-		if (!end && (head->content_length < 0 || head->content_length > swallow_max || !attempt->end_sent)) {
-			struct retry_outcome outcome = {.status = head->status, .headers = &head->headers, .request_sent = true};
-
-			mesh_attempt_abandon(call, MESH_ERROR_CANCELLED);
-			mesh_client_attempt_over(call, &outcome, "");
-		}
+		attempt->discard.run = discard;
+		if (!end)
+			mesh_loop_defer(call->worker->env.loop, &attempt->discard);
 		return;
 	}
 	call->client.committed = true;
 	mesh_client_moved(call);
 	mesh_timer_stop(call->worker->env.loop, &attempt->timer);
-	rc = mesh_rewrite_response(&call->client.chosen, &call->arena, &call->response.headers);
+	rc = attempt_count_header(call, call->client.chosen.host->include_attempt_count_response,
+				  &call->response.headers);
+	if (!rc)
+		rc = mesh_rewrite_response(&call->client.chosen, &call->arena, &call->response.headers);
 	if (rc) {
 		mesh_attempt_abandon(call, rc);
 		mesh_call_finish(call, rc, NULL);
@@ -252,6 +280,18 @@ static void count_response(struct mesh_call *call)
 	}
 }
 
+/* What came along with its head was read, to keep the connection. The next try does not wait for what may never come. */
+static void discard(struct loop_task *task)
+{
+	struct mesh_call *call = MESH_CONTAINER(task, struct mesh_call, client.attempt.discard);
+	struct retry_outcome outcome = {.status = call->response.status, .headers = &call->response.headers,
+					.request_sent = true};
+
+	count_response(call);
+	mesh_attempt_abandon(call, MESH_ERROR_CANCELLED);
+	mesh_client_attempt_over(call, &outcome, "");
+}
+
 static void on_over(struct exchange *exchange, int error, const char *why, bool unprocessed)
 {
 	struct mesh_call *call = call_of(exchange);
@@ -310,15 +350,38 @@ static void per_try_idle(struct loop_timer *timer)
 	mesh_client_attempt_over(call, &outcome, "per-try idle timeout");
 }
 
-void mesh_attempt_watch(struct mesh_call *call)
+int mesh_attempt_watch(struct mesh_call *call)
 {
 	struct client_call *client = &call->client;
 	struct attempt *attempt = &client->attempt;
+	struct loop *loop = call->worker->env.loop;
+	int rc = 0;
 
-	if (!client->per_try_idle_ns || !client->out_end || !attempt->exchange.mux)
-		return;
-	attempt->active_ns = mesh_loop_update_ns(call->worker->env.loop);
-	mesh_timer_start(call->worker->env.loop, &attempt->idle, client->per_try_idle_ns);
+	if (!client->out_end || !attempt->exchange.mux)
+		return 0;
+	if (client->per_try_ns && !client->committed)
+		rc = mesh_timer_start(loop, &attempt->timer, client->per_try_ns);
+	if (rc || !client->per_try_idle_ns)
+		return rc;
+	attempt->active_ns = mesh_loop_update_ns(loop);
+	return mesh_timer_start(loop, &attempt->idle, client->per_try_idle_ns);
+}
+
+/* Where the endpoints tried before are now. */
+static size_t find_tried(const struct client_call *client, uint32_t *indexes)
+{
+	const struct cluster *cluster = client->cluster;
+	size_t count = 0;
+
+	for (size_t i = 0; client->tried_count && i < cluster->count && count < CALL_TRIED_MAX; i++) {
+		size_t n = 0;
+
+		while (n < client->tried_count && client->tried[n] != cluster->lb[i].hash)
+			n++;
+		if (n < client->tried_count)
+			indexes[count++] = (uint32_t)i;
+	}
+	return count;
 }
 
 /* Chooses an endpoint that was not tried before where there is one. */
@@ -327,22 +390,19 @@ static int attempt_pick(struct mesh_call *call, struct why *why)
 	struct client_call *client = &call->client;
 	struct attempt *attempt = &client->attempt;
 	struct lb_choice choice = {0};
-	uint32_t index;
+	uint32_t tried[CALL_TRIED_MAX], index;
 	int rc;
 
-	if (client->tried_version != client->cluster->seen)
-		client->tried_count = 0;
-	client->tried_version = client->cluster->seen;
 	if (client->retry && client->retry->previous_hosts) {
-		choice.avoid = client->tried;
-		choice.avoid_count = client->tried_count;
+		choice.avoid = tried;
+		choice.avoid_count = find_tried(client, tried);
 		choice.avoid_attempts = client->retry->host_selection_attempts;
 	}
 	rc = mesh_cluster_pick(client->cluster, &choice, &attempt->endpoint, &index, why);
 	if (rc)
 		return rc;
 	if (client->tried_count < CALL_TRIED_MAX)
-		client->tried[client->tried_count++] = index;
+		client->tried[client->tried_count++] = client->cluster->lb[index].hash;
 	return 0;
 }
 
@@ -350,7 +410,6 @@ void mesh_attempt_start(struct mesh_call *call)
 {
 	struct client_call *client = &call->client;
 	struct attempt *attempt = &client->attempt;
-	struct cluster *cluster = client->cluster;
 	struct retry_outcome outcome = {.unprocessed = true};
 	struct why why = {{0}};
 	struct connection *connection;
@@ -365,25 +424,12 @@ void mesh_attempt_start(struct mesh_call *call)
 	call->result.attempts++;
 	rc = attempt_pick(call, &why);
 	if (!rc) {
-		if (mesh_breaker_take(&cluster->shared->breaker.requests, cluster->config->breaker.requests)) {
-			attempt->active = true;
-			atomic_fetch_add_explicit(&attempt->endpoint->shared->active, 1, memory_order_relaxed);
-		} else {
-			mesh_counter_add(&cluster->stats->rq_pending_overflow, 1);
-			rc = mesh_why(&why, MESH_ERROR_OVERFLOW, "max_requests %" PRIu32 " of %.*s reached",
-				      cluster->config->breaker.requests, (int)cluster->name.len, cluster->name.data);
-		}
-	}
-	if (!rc) {
 		call->result.endpoint = mesh_arena_slice(&call->arena, attempt->endpoint->shared->text, NULL);
-		mesh_counter_add(&cluster->stats->rq_total, 1);
-		atomic_fetch_add_explicit(&attempt->endpoint->shared->rq_total, 1, memory_order_relaxed);
-		if (client->per_try_ns)
-			mesh_timer_start(call->worker->env.loop, &attempt->timer, client->per_try_ns);
 		rc = mesh_pool_acquire(attempt->endpoint, &attempt->waiter, &connection, &why);
 	}
 	if (!rc) {
-		attempt_send(call, connection);
+		if (!attempt_send(call, connection))
+			mesh_pool_returned(connection);
 	} else if (rc != MESH_ERROR_AGAIN) {
 		outcome.error = rc;
 		outcome.connect_failed = rc != MESH_ERROR_OVERFLOW && rc != MESH_ERROR_NO_ENDPOINT;

@@ -5,6 +5,8 @@
  */
 #include "call/call.h"
 
+#include "call/handover.h"
+
 static const unsigned spare_max = 64;
 static const size_t spare_buf_bytes = 64 * 1024;
 
@@ -13,11 +15,13 @@ static void finish_task(struct loop_task *task);
 static void call_destroy(struct mesh_call *call)
 {
 	const struct mesh_mem *mem = &call->mesh->mem;
+	struct mesh_worker *worker = call->worker;
 
 	mesh_arena_free(&call->arena);
 	mesh_buf_free(&call->body);
 	mesh_buf_free(&call->out);
 	mesh_mem_free(mem, call);
+	mesh_worker_drop(worker); /* which may have ended long before */
 }
 
 static void recycle_buf(struct buf *buf)
@@ -51,8 +55,9 @@ static void call_recycle(struct mesh_call *call)
 	worker->spare_count++;
 }
 
-static struct mesh_call *call_alloc(struct mesh *mesh)
+static struct mesh_call *call_alloc(struct mesh_worker *worker)
 {
+	struct mesh *mesh = worker->mesh;
 	struct mesh_call *call = mesh_mem_zalloc(&mesh->mem, sizeof(*call));
 
 	if (!call)
@@ -60,14 +65,15 @@ static struct mesh_call *call_alloc(struct mesh *mesh)
 	mesh_arena_init(&call->arena, &mesh->mem, 0);
 	mesh_buf_init(&call->body, &mesh->mem, 0);
 	mesh_buf_init(&call->out, &mesh->mem, 0);
+	call->mesh = mesh;
+	call->worker = worker; /* for life, also while it is a spare one */
+	atomic_fetch_add_explicit(&worker->refs, 1, memory_order_relaxed);
 	return call;
 }
 
-static void call_setup(struct mesh_call *call, struct mesh_worker *worker, bool server, unsigned refs, uint64_t now_ns)
+static void call_setup(struct mesh_call *call, bool server, unsigned refs, uint64_t now_ns)
 {
 	call->server = server;
-	call->mesh = worker->mesh;
-	call->worker = worker;
 	atomic_store_explicit(&call->refs, refs, memory_order_relaxed);
 	atomic_store_explicit(&call->over, false, memory_order_relaxed);
 	atomic_store_explicit(&call->told, false, memory_order_relaxed);
@@ -94,21 +100,21 @@ struct mesh_call *mesh_call_new(struct mesh_worker *worker, bool server)
 		mesh_list_remove(&call->link);
 		worker->spare_count--;
 	} else {
-		call = call_alloc(worker->mesh);
+		call = call_alloc(worker);
 		if (!call)
 			return NULL;
 	}
-	call_setup(call, worker, server, 1, mesh_loop_update_ns(worker->env.loop));
+	call_setup(call, server, 1, mesh_loop_update_ns(worker->env.loop));
 	mesh_call_attach(call);
 	return call;
 }
 
 struct mesh_call *mesh_call_new_detached(struct mesh_worker *worker)
 {
-	struct mesh_call *call = call_alloc(worker->mesh);
+	struct mesh_call *call = call_alloc(worker);
 
 	if (call)
-		call_setup(call, worker, false, 2, mesh_time_now_ns());
+		call_setup(call, false, 2, mesh_time_now_ns());
 	return call;
 }
 
@@ -122,9 +128,11 @@ void mesh_call_undo(struct mesh_call *call)
 
 void mesh_call_drop(struct mesh_call *call)
 {
+	struct mesh_worker *worker = call->worker;
+
 	if (atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) != 1)
 		return;
-	if (call->worker && mesh_worker_here(call->worker) && call->worker->spare_count < spare_max)
+	if (mesh_worker_here(worker) && !atomic_load(&worker->ending) && worker->spare_count < spare_max)
 		call_recycle(call);
 	else
 		call_destroy(call);
@@ -137,6 +145,8 @@ static int local_status(const struct mesh_call *call, int error)
 		return (call->server ? call->received_end : call->client.out_end) ? 504 : 408;
 	case MESH_ERROR_NO_ROUTE:
 		return 404;
+	case MESH_ERROR_NO_CLUSTER: /* what the route says */
+		return call->result.local_status ? call->result.local_status : 503;
 	case MESH_ERROR_DENIED:
 		return 403;
 	case MESH_ERROR_TIMEOUT:
@@ -196,6 +206,7 @@ void mesh_call_finish(struct mesh_call *call, int error, const char *why)
 	else
 		mesh_client_stop(call);
 	atomic_store_explicit(&call->over, true, memory_order_release);
+	mesh_handover_empty(call);
 	if (call->in_api)
 		mesh_loop_defer(call->worker->env.loop, &call->finish);
 	else

@@ -26,10 +26,11 @@ struct attempt {
 	struct endpoint *endpoint;
 	struct connection *connection;
 	struct loop_timer timer; /* per-try timeout */
+	struct loop_task discard; /* gives up a swallowed response that did not come whole at once */
 	struct loop_timer idle;  /* per-try idle timeout; looks how long ago the last sign of life was */
 	uint64_t active_ns;      /* when that was */
 	size_t sent;             /* bytes of call->out handed to the mux */
-	bool active;             /* counted in the endpoint's and the cluster's requests */
+	bool active;             /* on a connection: counted in the endpoint's and the cluster's requests */
 	bool reused;             /* its connection carried others before */
 	bool head_sent;
 	bool end_sent;
@@ -53,9 +54,8 @@ struct client_call {
 	bool replayed;             /* the free second try after a stale connection was used */
 	unsigned retries_left;
 	uint64_t per_try_ns, per_try_idle_ns; /* 0: none; in force where no retry is asked for, too */
-	uint32_t tried[CALL_TRIED_MAX];
+	uint32_t tried[CALL_TRIED_MAX]; /* hashes of endpoints: their places change with every push */
 	size_t tried_count;
-	uint64_t tried_version;    /* snapshot the indexes are of */
 	struct headers trailers;   /* to send */
 	struct loop_timer timeout;
 	struct loop_timer backoff;
@@ -96,6 +96,12 @@ struct mesh_call {
 	struct loop_mail release_mail;
 	struct loop_mail control_mail; /* enum handover_control from another thread: needs no memory, cannot be refused */
 	atomic_uint control;
+	struct {                             /* what other threads handed over, handover.c */
+		struct loop_mail *first, *last; /* found no room yet, in order; the worker's */
+		bool going_on;
+		atomic_size_t bytes;            /* posted and not carried out */
+		atomic_bool again;              /* somebody was told AGAIN: `writable` follows */
+	} handed;
 	struct arena arena;
 	struct mesh_call_events events;
 	void *user;
@@ -151,7 +157,7 @@ bool mesh_client_retry_status(struct mesh_call *call); /* may the response just 
 /* attempt.c */
 void mesh_attempt_start(struct mesh_call *call);
 void mesh_attempt_pump(struct mesh_call *call);    /* sends what the mux takes of the body */
-void mesh_attempt_watch(struct mesh_call *call);   /* begins the per-try idle timeout once all was said to it */
+int mesh_attempt_watch(struct mesh_call *call);    /* begins the per-try timeouts once all was said to it. NOMEM */
 void mesh_attempt_abandon(struct mesh_call *call, int error); /* off the wire, no event */
 void mesh_attempt_settle(struct mesh_call *call);  /* gives back what it holds */
 

@@ -6,7 +6,10 @@
 #include "call/call.h"
 
 #include "base/text.h"
+#include "call/handover.h"
 #include "cluster/connection.h"
+#include "policy/internal_headers.h"
+#include "policy/redirect.h"
 
 static const int64_t route_timeout_default_ns = 15000000000LL; /* Envoy's, where a route sets none */
 static const uint64_t stream_idle_default_ns = 300000000000ULL; /* Envoy's 5 minutes */
@@ -75,6 +78,8 @@ static int find_cluster(struct mesh_call *call, struct mesh_slice alpn)
 				(int)client->chosen.route->name.len, client->chosen.route->name.data);
 	call->result.cluster = name;
 	rc = mesh_cluster_get(&call->worker->env, name, hash, &client->cluster);
+	if (rc == MESH_ERROR_NO_CLUSTER)
+		call->result.local_status = (int)client->chosen.route->cluster_not_found_status;
 	if (rc)
 		return mesh_why(&call->why, rc, "cluster %.*s is not known", (int)name.len, name.data);
 	call->result.cluster = client->cluster->name;
@@ -91,6 +96,7 @@ static int find_cluster(struct mesh_call *call, struct mesh_slice alpn)
 	rc = mesh_retry_policy(base, &client->match, true, &call->arena, &client->retry);
 	if (rc)
 		return rc;
+	mesh_internal_headers_consume(&call->request.headers); /* obeyed, and not for the peer */
 	client->retries_left = client->retry ? client->retry->retries : 0;
 	client->per_try_ns = base && base->per_try_timeout_ns > 0 ? (uint64_t)base->per_try_timeout_ns : 0;
 	client->per_try_idle_ns = base && base->per_try_idle_timeout_ns > 0 ? (uint64_t)base->per_try_idle_timeout_ns : 0;
@@ -107,17 +113,29 @@ static void timed_out(struct loop_timer *timer)
 	mesh_call_finish(call, MESH_ERROR_TIMEOUT, "no whole response within the timeout");
 }
 
-/* The shorter of the route's timeout and the application's own. */
-static void start_timeout(struct mesh_call *call)
+/* The route's timeout is, as in Envoy, for what follows the whole request; the application's own may end earlier. */
+static int start_route_timeout(struct mesh_call *call)
 {
 	struct client_call *client = &call->client;
-	int64_t route_ns = client->chosen.route->timeout_ns < 0 ? route_timeout_default_ns : client->chosen.route->timeout_ns;
-	int64_t own_ns = (int64_t)client->timeout_ms * 1000000;
-	int64_t ns = own_ns && (!route_ns || own_ns < route_ns) ? own_ns : route_ns;
+	struct loop *loop = call->worker->env.loop;
+	int64_t ns = client->chosen.route->timeout_ns < 0 ? route_timeout_default_ns : client->chosen.route->timeout_ns;
+	uint64_t at = (mesh_loop_running(loop) ? mesh_loop_now_ns(loop) : mesh_loop_update_ns(loop)) + (uint64_t)ns;
+
+	if (!ns || (mesh_timer_running(&client->timeout) && client->timeout.item.key <= at))
+		return 0;
+	return mesh_timer_start_at(loop, &client->timeout, at);
+}
+
+static int start_timeout(struct mesh_call *call)
+{
+	struct client_call *client = &call->client;
+	uint64_t own_ns = (uint64_t)client->timeout_ms * 1000000;
+	int rc = 0;
 
 	client->timeout.due = timed_out;
-	if (ns > 0)
-		mesh_timer_start(call->worker->env.loop, &client->timeout, (uint64_t)ns);
+	if (own_ns)
+		rc = mesh_timer_start(call->worker->env.loop, &client->timeout, own_ns);
+	return rc || !client->out_end ? rc : start_route_timeout(call);
 }
 
 void mesh_client_moved(struct mesh_call *call)
@@ -210,21 +228,9 @@ static void answer_local(struct mesh_call *call, int status)
 static int answer_redirect(struct mesh_call *call)
 {
 	const struct route *route = call->client.chosen.route;
-	struct mesh_slice scheme = route->redirect_scheme.len ? route->redirect_scheme : MESH_SLICE("http");
-	struct mesh_slice host = route->redirect_host.len ? route->redirect_host : call->request.authority;
-	struct mesh_slice path = route->redirect_path.len ? route->redirect_path : call->request.path;
-	ptrdiff_t query = mesh_slice_find(path, '?');
-	struct mesh_slice location;
+	struct mesh_slice location = mesh_redirect_location(route, &call->client.match, &call->arena);
 	int rc;
 
-	if (route->redirect_strip_query && query >= 0)
-		path.len = (size_t)query;
-	if (route->redirect_port)
-		location = mesh_arena_printf(&call->arena, "%.*s://%.*s:%u%.*s", (int)scheme.len, scheme.data, (int)host.len,
-					     host.data, route->redirect_port, (int)path.len, path.data);
-	else
-		location = mesh_arena_printf(&call->arena, "%.*s://%.*s%.*s", (int)scheme.len, scheme.data, (int)host.len,
-					     host.data, (int)path.len, path.data);
 	if (!location.data)
 		return MESH_ERROR_NOMEM;
 	answer_local(call, (int)(route->redirect_status ? route->redirect_status : 301));
@@ -284,11 +290,12 @@ void mesh_client_begin(struct mesh_call *call)
 	if (local)
 		return;
 	rc = start_idle(call);
+	if (!rc)
+		rc = start_timeout(call);
 	if (rc) {
 		client_fail(call, rc, NULL);
 		return;
 	}
-	start_timeout(call);
 	mesh_attempt_start(call);
 }
 
@@ -322,6 +329,8 @@ void mesh_client_room(struct mesh_call *call)
 	if (!call->client.wants_room || waiting_bytes(call) || atomic_load_explicit(&call->over, memory_order_relaxed))
 		return;
 	call->client.wants_room = false;
+	if (mesh_handover_go_on(call))
+		return;
 	if (call->events.writable)
 		call->events.writable(call, call->user);
 }
@@ -334,7 +343,7 @@ int mesh_client_send(struct mesh_call *call, struct mesh_slice data, bool end)
 
 	if (client->out_end)
 		return MESH_ERROR_STATE;
-	if (waiting && waiting + data.len > replay_bytes) {
+	if (data.len && waiting && waiting + data.len > replay_bytes) { /* an end alone takes no room */
 		client->wants_room = true;
 		return MESH_ERROR_AGAIN;
 	}
@@ -344,12 +353,18 @@ int mesh_client_send(struct mesh_call *call, struct mesh_slice data, bool end)
 		mesh_buf_consume(&call->out, client->attempt.sent);
 		client->attempt.sent = 0;
 	}
-	rc = mesh_buf_append(&call->out, data);
-	if (rc)
-		return rc;
 	client->out_end = end;
+	/* without its time limits it is not taken */
+	rc = end && client->cluster ? start_route_timeout(call) : 0; /* no cluster: answered without a peer */
+	if (!rc)
+		rc = mesh_attempt_watch(call);
+	if (!rc)
+		rc = mesh_buf_append(&call->out, data);
+	if (rc) {
+		client->out_end = false;
+		return rc;
+	}
 	mesh_client_moved(call);
-	mesh_attempt_watch(call);
 	mesh_attempt_pump(call);
 	if (client->attempt.connection && !mesh_loop_running(call->worker->env.loop))
 		mesh_connection_flush(client->attempt.connection);

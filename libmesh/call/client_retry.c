@@ -111,7 +111,8 @@ void mesh_client_attempt_over(struct mesh_call *call, struct retry_outcome *outc
 	}
 	if (stale_connection(call, outcome)) {
 		client->replayed = true;
-		client->tried_count = 0;
+		if (client->tried_count) /* it is not to be avoided for that */
+			client->tried_count--;
 		call->result.attempts--;
 		mesh_attempt_start(call);
 		return;

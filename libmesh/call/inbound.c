@@ -22,6 +22,7 @@ static void reap(struct loop_task *task)
 	struct inbound *inbound = MESH_CONTAINER(task, struct inbound, reap);
 	struct mesh_listener *listener = inbound->listener;
 	struct mesh *mesh = inbound->worker->mesh;
+	bool borrowed = listener->borrowed; /* a library worker's may be gone once it is counted down */
 
 	mesh_mux_free(inbound->mux);
 	mesh_transport_free(inbound->transport);
@@ -35,6 +36,8 @@ static void reap(struct loop_task *task)
 	atomic_fetch_sub_explicit(&listener->connections, 1, memory_order_release);
 	atomic_fetch_sub_explicit(&mesh->inbound, 1, memory_order_release);
 	mesh_notify(mesh);
+	if (borrowed)
+		mesh_listener_reap(listener);
 }
 
 /* Off the worker; memory goes when nobody is inside any more. */
@@ -233,7 +236,7 @@ static void io_ready(struct loop_io *io, unsigned what)
 
 static bool configured(const struct snapshot *snapshot)
 {
-	return snapshot && snapshot->complete && snapshot->virtual_inbound &&
+	return snapshot && snapshot->virtual_inbound &&
 	       mesh_snapshot_secret(snapshot, MESH_SLICE("default"));
 }
 
@@ -260,6 +263,8 @@ void mesh_inbound_retry(struct mesh_worker *worker)
 
 		if (inbound->state == INBOUND_WAITING)
 			inbound_step(inbound);
+		else if (inbound->state == INBOUND_OPEN && !inbound->draining) /* a quiet one would not look for an hour */
+			mesh_inbound_refresh(inbound);
 	}
 }
 

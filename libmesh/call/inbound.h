@@ -49,13 +49,13 @@ struct inbound {
 };
 
 void mesh_inbound_accept(struct mesh_worker *worker, struct mesh_listener *listener, int fd, const struct address *remote);
-void mesh_inbound_retry(struct mesh_worker *worker); /* a configuration came: those that wait look again */
+void mesh_inbound_retry(struct mesh_worker *worker); /* a configuration came: those that wait look again, open ones follow it */
 void mesh_inbound_drain(struct inbound *inbound);    /* no further request */
 void mesh_inbound_kill(struct inbound *inbound);     /* at once; calls on it end with `over` */
 void mesh_inbound_flush(struct inbound *inbound);
 /* The connection as authorization sees it. */
 void mesh_inbound_authz(const struct inbound *inbound, struct authz_request *request);
-/* Follows a newer configuration before a request: the chain this connection would take now, or drains it. */
+/* Follows a newer configuration, at the latest before a request: the chain this connection would take now, or drains it. */
 void mesh_inbound_refresh(struct inbound *inbound);
 
 /* inbound.c: secured, it carries requests from now on */

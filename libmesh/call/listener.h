@@ -11,11 +11,14 @@
 /* The listener's part on one worker. */
 struct acceptor {
 	struct mesh_listener *listener;
-	struct mesh_worker *worker;
+	struct mesh_worker *worker; /* NULL: freed before the listener was */
 	struct loop_io io;
 	struct loop_timer pause; /* descriptors ran out: try again later */
 	struct loop_mail mail;   /* start, drain, kill: one at a time */
+	struct loop_mail close;  /* a borrowed worker's */
+	struct loop_timer grace; /* the same: after close */
 	bool accepting;
+	bool stopped;            /* and never starts again */
 	bool ended;              /* under listener->lock */
 };
 
@@ -32,23 +35,31 @@ static inline void mesh_listener_count(_Atomic uint64_t *counter)
 struct mesh_listener {
 	struct mesh *mesh;
 	struct link link; /* mesh->shared.listeners */
-	int fd;
+	int fd;        /* -1 once all acceptors stopped */
+	bool borrowed; /* its only acceptor is a borrowed worker */
 	uint16_t port;
 	mesh_handler_fn *handler;
 	void *user;
 	size_t request_bytes_max;
 	uint32_t grace_ms;
 	atomic_bool draining;
+	unsigned held;           /* drains at work on it, under mesh->shared.lock: it is not freed meanwhile */
+	atomic_bool closing;     /* of a borrowed worker: freed with the last of the two below */
+	atomic_uint mails;       /* under way to it */
 	atomic_uint connections;
 	struct listener_stats stats;
 	struct acceptor *acceptors;
 	unsigned acceptor_count;
+	unsigned stopped;       /* of them, under lock */
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* an acceptor did what its mail said */
 };
 
 int mesh_listener_make(struct mesh *mesh, const struct mesh_listen_options *options, struct mesh_listener **listener);
 void mesh_listener_drain(struct mesh_listener *listener);   /* stops accepting, asks connections to end; returns when asked */
-void mesh_listener_destroy(struct mesh_listener *listener); /* drains, waits the grace time, kills, frees */
+/* Drains, waits the grace time, kills, frees: before it returns, or as the borrowed worker is driven. */
+void mesh_listener_destroy(struct mesh_listener *listener);
+void mesh_listener_reap(struct mesh_listener *listener); /* a borrowed worker's lost a connection: perhaps its last */
+void mesh_listeners_leave(struct mesh_worker *worker);   /* it ends: its listeners do without. On its thread */
 
 #endif

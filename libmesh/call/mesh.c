@@ -23,16 +23,23 @@ static void published(void *user)
 }
 
 /* A thread ends: so does the worker it drove. */
-static void implicit_end(void *worker)
+static void implicit_end(void *argument)
 {
+	struct mesh_worker *worker = argument;
+	struct mesh *mesh = worker->mesh;
+
+	/* a `done` that starts the next call finds this one, which takes none, instead of making another */
+	pthread_setspecific(mesh->implicit, worker);
 	mesh_worker_destroy(worker);
+	pthread_setspecific(mesh->implicit, NULL);
 }
 
 static int init_threads(struct mesh *mesh)
 {
 	pthread_condattr_t monotonic;
 
-	if (pthread_mutex_init(&mesh->shared.lock, NULL))
+	mesh->start_made = !pthread_mutex_init(&mesh->shared.start, NULL);
+	if (!mesh->start_made || pthread_mutex_init(&mesh->shared.lock, NULL))
 		return MESH_ERROR_SYSTEM;
 	mesh->lock_made = true;
 	pthread_condattr_init(&monotonic);
@@ -84,8 +91,8 @@ void mesh_teardown(struct mesh *mesh)
 	if (!mesh)
 		return;
 	mem = mesh->mem;
-	while (!mesh_list_empty(&mesh->shared.listeners))
-		mesh_listener_destroy(MESH_CONTAINER(mesh->shared.listeners.next, struct mesh_listener, link));
+	MESH_LIST_EACH_SAFE(at, &mesh->shared.listeners) /* those of a borrowed worker that is left end with it */
+		mesh_listener_destroy(MESH_CONTAINER(at, struct mesh_listener, link));
 	if (mesh->implicit_made)
 		pthread_key_delete(mesh->implicit); /* from here on no thread's end reaches us */
 	if (mesh->lock_made)
@@ -99,6 +106,8 @@ void mesh_teardown(struct mesh *mesh)
 		pthread_cond_destroy(&mesh->shared.changed);
 	if (mesh->lock_made)
 		pthread_mutex_destroy(&mesh->shared.lock);
+	if (mesh->start_made)
+		pthread_mutex_destroy(&mesh->shared.start);
 	mesh_mem_free(&mem, mesh->shared.library);
 	mesh_mem_free(&mem, mesh);
 }
@@ -119,9 +128,32 @@ static int wait_calls(struct mesh *mesh, uint32_t ms)
 	return atomic_load(&mesh->running) ? MESH_ERROR_TIMEOUT : 0;
 }
 
+/* A listener nobody drains yet, held; NULL: none. The lock is the caller's. */
+static struct mesh_listener *hold_next(struct mesh *mesh)
+{
+	MESH_LIST_EACH(at, &mesh->shared.listeners) {
+		struct mesh_listener *listener = MESH_CONTAINER(at, struct mesh_listener, link);
+
+		if (atomic_load(&listener->draining))
+			continue;
+		listener->held++;
+		return listener;
+	}
+	return NULL;
+}
+
 int mesh_drain_all(struct mesh *mesh, uint32_t grace_ms)
 {
-	MESH_LIST_EACH(at, &mesh->shared.listeners)
-		mesh_listener_drain(MESH_CONTAINER(at, struct mesh_listener, link));
+	struct mesh_listener *listener;
+
+	pthread_mutex_lock(&mesh->shared.lock);
+	while ((listener = hold_next(mesh)) != NULL) {
+		pthread_mutex_unlock(&mesh->shared.lock); /* draining waits for workers, which may want it */
+		mesh_listener_drain(listener);
+		pthread_mutex_lock(&mesh->shared.lock);
+		listener->held--;
+		pthread_cond_broadcast(&mesh->shared.changed);
+	}
+	pthread_mutex_unlock(&mesh->shared.lock);
 	return wait_calls(mesh, grace_ms);
 }

@@ -24,6 +24,7 @@ struct mesh {
 	atomic_uint running;   /* calls of either side not over yet */
 	atomic_uint inbound;   /* connections accepted and not closed */
 	struct {
+		pthread_mutex_t start;  /* held while the library workers are started: once; taken before `lock` */
 		pthread_mutex_t lock;
 		pthread_cond_t changed; /* a call ended or `running` fell, told only when `waiting` */
 		struct link workers;    /* struct mesh_worker */
@@ -33,7 +34,7 @@ struct mesh {
 	} shared;
 	atomic_uint waiting;       /* threads on shared.changed */
 	pthread_key_t implicit;    /* the calling thread's own worker */
-	bool implicit_made, lock_made, changed_made, publisher_made, registry_made;
+	bool implicit_made, start_made, lock_made, changed_made, publisher_made, registry_made;
 };
 
 /* Everything but the control plane: the publisher stays empty until somebody fills it. NOMEM, SYSTEM. */

@@ -6,6 +6,7 @@
 #include "call/serve.h"
 
 #include "call/call.h"
+#include "call/handover.h"
 
 static const struct exchange_events serve_events;
 
@@ -53,7 +54,9 @@ static void on_head(struct exchange *exchange, struct http_head *head, bool end)
 	call->request = *head;
 	call->received_head = true;
 	mesh_listener_count(&call->serve.inbound->listener->stats.rq_total);
-	if (call->serve.http && !mesh_serve_admit(call))
+	if (!call->serve.http) /* nobody has checked it: no peer speaks for another here */
+		mesh_headers_remove(&call->request.headers, MESH_SLICE("x-forwarded-client-cert"));
+	else if (!mesh_serve_admit(call))
 		return;
 	if (call->serve.body_max && head->content_length > 0 && (uint64_t)head->content_length > call->serve.body_max) {
 		mesh_serve_refuse(call, MESH_ERROR_TOO_LARGE, 413, "request body too large"); /* need not be sent first */
@@ -101,6 +104,8 @@ static void on_writable(struct exchange *exchange)
 {
 	struct mesh_call *call = call_of(exchange);
 
+	if (mesh_handover_go_on(call))
+		return;
 	if (call->events.writable)
 		call->events.writable(call, call->user);
 }

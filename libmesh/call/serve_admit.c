@@ -31,7 +31,7 @@ static bool authorized(struct mesh_call *call, const struct authz_config *config
 	return false;
 }
 
-/* The filters of the chain in their order. False: answered. */
+/* The filters of the chain in their order; without a route, as the chain has them. False: answered. */
 static bool filters_pass(struct mesh_call *call, const struct route_request *match, const struct route *route)
 {
 	const struct http_config *http = call->serve.http;
@@ -47,7 +47,7 @@ static bool filters_pass(struct mesh_call *call, const struct route_request *mat
 		}
 		if (filter->kind != HTTP_FILTER_AUTHZ)
 			continue;
-		if (route->authz_filter.data && mesh_slice_equal(route->authz_filter, filter->name))
+		if (route && route->authz_filter.data && mesh_slice_equal(route->authz_filter, filter->name))
 			authz = route->authz;
 		if (authz && !authorized(call, authz, match))
 			return false;
@@ -60,6 +60,8 @@ static const struct route *find_route(struct mesh_call *call, const struct route
 	struct rewrite *chosen = &call->serve.chosen;
 
 	chosen->config = mesh_snapshot_routes(call->serve.snapshot, call->serve.http);
+	for (size_t i = 0; chosen->config && i < chosen->config->internal_only_header_count; i++)
+		mesh_headers_remove(&call->request.headers, chosen->config->internal_only_headers[i]);
 	if (chosen->config)
 		chosen->host = mesh_route_find_host(chosen->config, match->authority, &call->arena);
 	if (chosen->host)
@@ -152,16 +154,17 @@ bool mesh_serve_admit(struct mesh_call *call)
 	match.headers = &call->request.headers;
 	match.random = mesh_rand_next(&call->worker->env.rand);
 	route = find_route(call, &match);
+	if (route)
+		call->result.route = route->name;
+	if (route && route->idle_timeout_ns > 0)
+		mesh_inbound_wait(call->serve.inbound);
+	if (!filters_pass(call, &match, route)) /* whom the rules refuse does not learn what there is */
+		return false;
 	if (!route) {
 		mesh_listener_count(&stats->rq_no_route);
 		mesh_serve_refuse(call, MESH_ERROR_NO_ROUTE, 404, "");
 		return false;
 	}
-	call->result.route = route->name;
-	if (route->idle_timeout_ns > 0)
-		mesh_inbound_wait(call->serve.inbound);
-	if (!filters_pass(call, &match, route))
-		return false;
 	if (route->kind == ROUTE_CLUSTER || route->kind == ROUTE_NON_FORWARDING)
 		return rewritten(call);
 	if (route->kind == ROUTE_DIRECT_RESPONSE)

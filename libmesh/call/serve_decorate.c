@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "call/call.h"
+#include "policy/internal_headers.h"
 
 /* Text of known length being put together: first counted (`at` NULL), then written. */
 struct text {
@@ -210,7 +211,7 @@ int mesh_serve_decorate(struct mesh_call *call)
 
 		rc = id.data ? mesh_headers_add(headers, &call->arena, request_id, id) : MESH_ERROR_NOMEM;
 	}
-	mesh_headers_remove(headers, MESH_SLICE("x-envoy-peer-metadata"));
-	mesh_headers_remove(headers, MESH_SLICE("x-envoy-peer-metadata-id"));
+	/* no request is taken for one of our own proxy: x-forwarded-for, which would tell, is its sender's word */
+	mesh_internal_headers_refuse(headers);
 	return rc;
 }

@@ -65,6 +65,7 @@ int mesh_worker_make(struct mesh *mesh, enum worker_kind kind, struct mesh_worke
 	if (!worker)
 		return MESH_ERROR_NOMEM;
 	worker->mesh = mesh;
+	atomic_store(&worker->refs, 1);
 	worker->kind = kind;
 	worker->wake.run = wake;
 	atomic_store(&worker->driver, pthread_self());
@@ -90,14 +91,22 @@ int mesh_worker_make(struct mesh *mesh, enum worker_kind kind, struct mesh_worke
 	return 0;
 }
 
+void mesh_worker_drop(struct mesh_worker *worker)
+{
+	if (atomic_fetch_sub_explicit(&worker->refs, 1, memory_order_acq_rel) == 1)
+		mesh_mem_free(&worker->mesh->mem, worker);
+}
+
 void mesh_worker_destroy(struct mesh_worker *worker)
 {
 	struct mesh *mesh = worker->mesh;
 
+	atomic_store(&worker->ending, true); /* nothing is started by a `done` below, and no call put back */
 	pthread_mutex_lock(&mesh->shared.lock);
 	mesh_list_remove(&worker->shared.link);
 	pthread_mutex_unlock(&mesh->shared.lock);
 	atomic_store(&worker->driver, pthread_self());
+	mesh_listeners_leave(worker);
 	while (!mesh_list_empty(&worker->inbound))
 		mesh_inbound_kill(MESH_CONTAINER(worker->inbound.next, struct inbound, link));
 	MESH_LIST_EACH_SAFE(at, &worker->calls) {
@@ -112,14 +121,13 @@ void mesh_worker_destroy(struct mesh_worker *worker)
 		struct mesh_call *call = MESH_CONTAINER(worker->spare.next, struct mesh_call, link);
 
 		mesh_list_remove(&call->link);
-		worker->spare_count = ~0u; /* nothing is put back */
 		atomic_store(&call->refs, 1);
 		mesh_call_drop(call);
 	}
 	mesh_cluster_env_destroy(&worker->env);
 	mesh_loop_free(worker->env.loop);
 	mesh_snapshot_release(worker->env.snapshot);
-	mesh_mem_free(&mesh->mem, worker);
+	mesh_worker_drop(worker);
 }
 
 int mesh_worker_implicit(struct mesh *mesh, struct mesh_worker **worker)
@@ -152,6 +160,7 @@ int mesh_workers_start(struct mesh *mesh)
 {
 	int rc = 0;
 
+	pthread_mutex_lock(&mesh->shared.start);
 	while (mesh->shared.library_count < mesh->shared.library_room && !rc) {
 		struct mesh_worker *worker;
 		sigset_t all, before;
@@ -172,6 +181,7 @@ int mesh_workers_start(struct mesh *mesh)
 		}
 		pthread_sigmask(SIG_SETMASK, &before, NULL);
 	}
+	pthread_mutex_unlock(&mesh->shared.start);
 	return rc;
 }
 

@@ -14,6 +14,8 @@ enum worker_kind {
 
 struct mesh_worker {
 	struct mesh *mesh;
+	atomic_uint refs;         /* its own while it can work and one of each call: they may outlive it */
+	atomic_bool ending;       /* takes no call any more; what hangs on it is ended or gone */
 	enum worker_kind kind;
 	_Atomic pthread_t driver; /* the thread that drives it */
 	struct cluster_env env;   /* loop, snapshot, clusters */
@@ -34,7 +36,9 @@ struct mesh_worker {
 };
 
 int mesh_worker_make(struct mesh *mesh, enum worker_kind kind, struct mesh_worker **worker);
-void mesh_worker_destroy(struct mesh_worker *worker); /* on its thread, or after that ended */
+/* On its thread, or after that ended. The struct alone stays while calls refer to it. */
+void mesh_worker_destroy(struct mesh_worker *worker);
+void mesh_worker_drop(struct mesh_worker *worker); /* gives a reference back; any thread */
 int mesh_worker_implicit(struct mesh *mesh, struct mesh_worker **worker); /* the calling thread's */
 int mesh_workers_start(struct mesh *mesh); /* all library workers; harmless when running */
 void mesh_workers_stop(struct mesh *mesh); /* joins the library's, destroys those and the implicit ones */

@@ -19,6 +19,7 @@ static void reap(struct loop_task *task)
 		mesh_list_remove(&connection->link);
 		mesh_mux_free(connection->mux);
 		mesh_transport_free(connection->transport);
+		mesh_config_object_release((void *)connection->config);
 		mesh_mem_free(env->mem, connection);
 		mesh_endpoint_release(endpoint); /* taken when it was opened */
 	}
@@ -199,14 +200,17 @@ static void refresh_choices(struct cluster *cluster)
 {
 	size_t n = 0;
 
+	cluster->unsupported = 0;
 	if (!cluster->set)
 		return;
 	for (size_t l = 0; l < cluster->set->count; l++)
 		for (size_t i = 0; i < cluster->set->localities[l].count; i++, n++) {
 			cluster->active[n]->choice =
 				choose_transport(cluster->config, &cluster->set->localities[l].endpoints[i]);
-			if (cluster->active[n]->choice->unsupported)
+			if (cluster->active[n]->choice->unsupported) {
 				cluster->lb[n].excluded = true;
+				cluster->unsupported++;
+			}
 		}
 }
 
@@ -354,8 +358,10 @@ int mesh_cluster_pick(struct cluster *cluster, const struct lb_choice *choice, s
 	if (picked < 0) {
 		mesh_counter_add(&cluster->stats->lb_none_healthy, 1);
 		return mesh_why(why, MESH_ERROR_NO_ENDPOINT, "%s in cluster %.*s",
-				!cluster->set ? "no endpoints received yet"
-					      : cluster->count ? "no healthy endpoint" : "no endpoint",
+				!cluster->set		? "no endpoints received yet"
+				: !cluster->count	? "no endpoint"
+				: cluster->unsupported == cluster->count ? "no endpoint whose transport socket is supported"
+									 : "no healthy endpoint",
 				(int)cluster->name.len, cluster->name.data);
 	}
 	if (mesh_balancer_panicking(cluster->balancer))

@@ -69,6 +69,7 @@ struct cluster {
 	struct endpoint **active; /* in the order of the set */
 	struct lb_endpoint *lb;
 	size_t count;
+	size_t unsupported; /* of them, whose transport choice is not */
 	struct balancer *balancer;
 };
 

@@ -227,6 +227,13 @@ static int open_transport(struct connection *connection, int fd, struct why *why
 	const struct secret *certificate, *roots;
 	int rc;
 
+	/* a request may have waited here since before these settings came */
+	if (endpoint->choice->unsupported || (tls && (tls->upstream_auto_san || tls->upstream_auto_sni))) {
+		close(fd);
+		return mesh_why(why, MESH_ERROR_NO_ENDPOINT, "transport socket \"%.*s\" of cluster %.*s is not supported",
+				(int)endpoint->choice->name.len, endpoint->choice->name.data ? endpoint->choice->name.data : "",
+				(int)cluster->name.len, cluster->name.data);
+	}
 	if (!tls)
 		return mesh_transport_plain_new(env->mem, fd, &connection->transport);
 	certificate = tls->certificate_name.len ? mesh_snapshot_secret(env->snapshot, tls->certificate_name) : NULL;
@@ -297,12 +304,16 @@ static int open_one(struct endpoint *endpoint, struct connection **result, struc
 	mesh_list_init(&connection->link);
 	connection->endpoint = endpoint;
 	connection->env = env;
+	connection->config = mesh_config_object_retain(cluster->config);
 	connection->generation = cluster->generation;
 	connection->io.fd = -1;
 	connection->flush.run = flush_task;
 	connection->opened_ns = mesh_loop_now_ns(env->loop);
 	mesh_counter_add(&cluster->stats->cx_total, 1);
 	rc = mesh_socket_connect(&endpoint->address, &fd, why);
+	if (!rc && cluster->config->tcp_keepalive)
+		mesh_socket_keepalive(fd, cluster->config->tcp_keepalive_probes, cluster->config->tcp_keepalive_time_s,
+				      cluster->config->tcp_keepalive_interval_s);
 	if (!rc)
 		rc = open_transport(connection, fd, why);
 	if (!rc)
@@ -321,6 +332,7 @@ static int open_one(struct endpoint *endpoint, struct connection **result, struc
 	if (connection->io.fd >= 0)
 		mesh_loop_unwatch(env->loop, &connection->io);
 	mesh_transport_free(connection->transport);
+	mesh_config_object_release((void *)connection->config);
 	mesh_breaker_give(&cluster->shared->breaker.connections);
 	mesh_mem_free(env->mem, connection);
 	return rc;

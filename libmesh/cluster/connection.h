@@ -17,6 +17,7 @@ struct connection {
 	struct link link; /* a list of its endpoint, or env->dead */
 	struct endpoint *endpoint;
 	struct cluster_env *env;
+	const struct cluster_config *config; /* retained until it is freed: the handshake reads its name matchers */
 	enum connection_state state;
 	unsigned generation;
 	struct transport *transport;

@@ -184,7 +184,7 @@ void mesh_pool_refill(struct endpoint *endpoint)
 			rc = mesh_connection_open(endpoint, &connection, &why);
 		if (!rc)
 			continue;
-		if (rc == MESH_ERROR_OVERFLOW && !mesh_list_empty(&endpoint->busy))
+		if (rc == MESH_ERROR_OVERFLOW && (!mesh_list_empty(&endpoint->busy) || endpoint->opening_count))
 			break;
 		waiter = take_waiter(endpoint);
 		waiter->failed(waiter, rc, why.text);
@@ -198,21 +198,22 @@ static void hand_out(struct connection *connection)
 	struct endpoint *endpoint = connection->endpoint;
 	struct pool_waiter *waiter;
 
-	/* a retired endpoint serves those who chose it before; outdated settings serve nobody */
-	if (!reusable(connection) && !(endpoint->retired && endpoint->waiter_count)) {
-		endpoint->users++;
-		mesh_connection_kill(connection);
-		mesh_pool_refill(endpoint);
-		mesh_endpoint_release(endpoint);
-		return;
-	}
-	waiter = take_waiter(endpoint);
-	if (!waiter) {
-		make_idle(connection);
-		return;
-	}
-	make_busy(connection);
-	waiter->ready(waiter, connection);
+	do {
+		/* a retired endpoint serves those who chose it before; outdated settings serve nobody */
+		if (!reusable(connection) && !(endpoint->retired && endpoint->waiter_count)) {
+			endpoint->users++;
+			mesh_connection_kill(connection);
+			mesh_pool_refill(endpoint);
+			mesh_endpoint_release(endpoint);
+			return;
+		}
+		waiter = take_waiter(endpoint);
+		if (!waiter) {
+			make_idle(connection);
+			return;
+		}
+		make_busy(connection);
+	} while (!waiter->ready(waiter, connection) && connection->state != CONNECTION_DEAD);
 }
 
 void mesh_pool_connected(struct connection *connection)
@@ -239,5 +240,6 @@ void mesh_pool_failed(struct connection *connection, int error, const char *why)
 		mesh_counter_add(&endpoint->cluster->stats->rq_pending_failure_eject, 1);
 		waiter->failed(waiter, error, why);
 	}
+	mesh_pool_refill(endpoint); /* at the connection limit others may have waited for this one */
 	mesh_endpoint_release(endpoint);
 }

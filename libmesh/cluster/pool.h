@@ -13,7 +13,8 @@ struct pool_waiter {
 	struct link link;
 	struct endpoint *endpoint; /* NULL: not waiting */
 	bool careful;              /* what it sends cannot be sent again: a kept connection is looked at before use */
-	void (*ready)(struct pool_waiter *waiter, struct connection *connection);
+	/* false: it did not use the connection, which goes to the next one */
+	bool (*ready)(struct pool_waiter *waiter, struct connection *connection);
 	/* error with words; connecting failed, timed out, or was refused by policy */
 	void (*failed)(struct pool_waiter *waiter, int error, const char *why);
 };
@@ -35,7 +36,7 @@ void mesh_pool_close(struct endpoint *endpoint); /* kills every connection, open
 
 /* From connection.c */
 void mesh_pool_connected(struct connection *connection);
-void mesh_pool_returned(struct connection *connection); /* its exchange ended and it can carry another */
+void mesh_pool_returned(struct connection *connection); /* its exchange ended, or none began, and it can carry another */
 void mesh_pool_failed(struct connection *connection, int error, const char *why); /* while opening */
 
 #endif

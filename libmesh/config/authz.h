@@ -29,7 +29,7 @@ enum authz_rule_kind {
 	AUTHZ_DIRECT_REMOTE_IP,
 	AUTHZ_REMOTE_IP,
 	AUTHZ_METADATA,           /* dynamic metadata by filter and path (JWT claims); absent metadata does not match */
-	AUTHZ_FILTER_STATE,       /* io.istio.peer_principal: matches the peer's identity without "spiffe://" as Istio sets it */
+	AUTHZ_FILTER_STATE,       /* io.istio.peer_principal: matches the peer's identity, the whole URI with "spiffe://" */
 	AUTHZ_URI_TEMPLATE,       /* path template of Envoy's uri_template matcher, as a regex */
 };
 

@@ -36,7 +36,7 @@ struct transport_choice {
 	struct label *match; /* all must be in the endpoint's transport labels */
 	size_t match_count;
 	struct tls_config *tls; /* NULL: raw */
-	bool unsupported;       /* tunnel (hbone) and others: an endpoint that selects it cannot be used */
+	bool unsupported;       /* tunnel (hbone), names by host and others: an endpoint that selects it cannot be used */
 };
 
 struct circuit_breaker {

@@ -35,7 +35,8 @@ struct snapshot {
 	size_t port_count;
 	const struct listener_config *virtual_inbound;  /* the INBOUND listener with use_original_dst semantics; NULL before */
 	const struct listener_config *virtual_outbound;
-	bool complete;            /* clusters, listeners and all that they name are there, or known to be absent */
+	bool complete;            /* clusters, listeners and all that they name are there, or known to be absent. The first
+				     one in force is; in a later one endpoints or secrets of clusters may still be on their way */
 };
 
 static inline struct snapshot *mesh_snapshot_retain(const struct snapshot *snapshot)

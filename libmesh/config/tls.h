@@ -21,8 +21,8 @@ struct tls_config {
 	struct string_match *sans;          /* one must match; count 0: any name */
 	size_t san_count;
 	bool require_client_certificate;    /* downstream */
-	bool upstream_auto_sni;             /* SNI from the request's host */
-	bool upstream_auto_san;
+	bool upstream_auto_sni;             /* SNI from the request's host: no connection is made under such settings */
+	bool upstream_auto_san;             /* the same of the name the peer must show */
 };
 
 #endif

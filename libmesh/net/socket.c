@@ -13,6 +13,24 @@ static void no_delay(int fd)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
+static void keepalive_option(int fd, int option, uint32_t value)
+{
+	int number = value > INT16_MAX ? INT16_MAX : (int)value; /* the most the system takes */
+
+	if (number)
+		setsockopt(fd, IPPROTO_TCP, option, &number, sizeof(number));
+}
+
+void mesh_socket_keepalive(int fd, uint32_t probes, uint32_t time_s, uint32_t interval_s)
+{
+	int on = 1;
+
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	keepalive_option(fd, TCP_KEEPCNT, probes > 127 ? 127 : probes);
+	keepalive_option(fd, TCP_KEEPIDLE, time_s);
+	keepalive_option(fd, TCP_KEEPINTVL, interval_s);
+}
+
 int mesh_socket_connect(const struct address *to, int *result, struct why *why)
 {
 	char text[MESH_ADDRESS_TEXT_BYTES];

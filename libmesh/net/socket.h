@@ -9,6 +9,8 @@
 int mesh_socket_connect(const struct address *to, int *fd, struct why *why); /* under way when it returns 0; CONNECT, SYSTEM */
 int mesh_socket_listen(const struct address *at, int backlog, bool reuse_port, int *fd, struct why *why); /* BIND, SYSTEM */
 int mesh_socket_accept(int listener, int *fd, struct address *from); /* AGAIN, SYSTEM (descriptor limit: try later) */
+/* Probes a silent peer; 0: as the system does. A socket that refuses is none the worse. */
+void mesh_socket_keepalive(int fd, uint32_t probes, uint32_t time_s, uint32_t interval_s);
 int mesh_socket_error(int fd); /* pending SO_ERROR, 0 for none */
 bool mesh_socket_quiet(int fd); /* nothing to read and not closed: an idle keep-alive connection is fit for reuse */
 int mesh_socket_local(int fd, struct address *address);

@@ -44,10 +44,14 @@ struct tls_session {
 	struct ref ref;
 	const struct mesh_mem *mem;
 	SSL_SESSION *session;
+	bool shown; /* our certificate, when it began */
 };
 
-/* tls_verify.c: everything known of the peer after a handshake, checked against `sans`. 0, TLS, PEER_IDENTITY, NOMEM. */
-int mesh_tls_peer_check(struct transport *transport, SSL *ssl, bool verified, const struct string_match *sans,
+/*
+ * tls_verify.c: everything known of the peer after a handshake, checked against `sans`; no name of it unless its chain was
+ * `verified`. `shown`: the peer was given our certificate. 0, TLS, PEER_IDENTITY, NOMEM.
+ */
+int mesh_tls_peer_check(struct transport *transport, SSL *ssl, bool verified, bool shown, const struct string_match *sans,
 			size_t san_count);
 /* What mesh_transport_peer_pem gives; in `arena`. */
 int mesh_tls_peer_pem(SSL *ssl, bool chain, struct arena *arena, struct mesh_slice *pem);

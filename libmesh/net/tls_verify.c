@@ -196,7 +196,8 @@ static int check_dates(struct transport *transport, X509 *certificate)
 	return 0;
 }
 
-int mesh_tls_peer_check(struct transport *transport, SSL *ssl, bool verified, const struct string_match *sans, size_t san_count)
+int mesh_tls_peer_check(struct transport *transport, SSL *ssl, bool verified, bool shown, const struct string_match *sans,
+			size_t san_count)
 {
 	X509 *certificate = SSL_get0_peer_certificate(ssl);
 	struct peer_info *peer = &transport->peer;
@@ -217,10 +218,12 @@ int mesh_tls_peer_check(struct transport *transport, SSL *ssl, bool verified, co
 		peer->sni = mesh_arena_slice(&transport->arena, mesh_slice_of(sni), NULL);
 	if (!certificate)
 		return san_count && verified ? mesh_why(&transport->why, MESH_ERROR_PEER_IDENTITY, "the peer showed no certificate") : 0;
+	if (!verified) /* anybody can write any name into a certificate of his own */
+		return 0;
 	rc = read_sans(transport, certificate);
 	if (!rc)
 		rc = read_subject(transport, certificate);
-	if (rc || !verified)
+	if (rc)
 		return rc;
 	if (SSL_get_verify_result(ssl) != X509_V_OK)
 		return mesh_why(&transport->why, MESH_ERROR_TLS, "peer certificate: %s",
@@ -228,7 +231,7 @@ int mesh_tls_peer_check(struct transport *transport, SSL *ssl, bool verified, co
 	rc = check_dates(transport, certificate);
 	if (!rc)
 		rc = check_names(transport, sans, san_count);
-	peer->mutual = !rc && SSL_get_certificate(ssl) != NULL;
+	peer->mutual = !rc && shown;
 	return rc;
 }
 

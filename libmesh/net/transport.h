@@ -19,7 +19,7 @@ struct tls_session;
 /* What is known of the peer once the handshake is done. Slices live as long as the transport. */
 struct peer_info {
 	bool tls;
-	bool mutual;                    /* the peer showed a certificate and it was verified */
+	bool mutual;                    /* both showed a certificate, the peer's was verified */
 	struct mesh_slice identity;     /* the first URI SAN of a verified peer certificate */
 	struct mesh_slice *uri_sans;    /* all of them */
 	size_t uri_san_count;

@@ -22,6 +22,8 @@ struct tls {
 	size_t san_count;
 	void (*session_new)(void *user, struct tls_session *session);
 	void *session_user;
+	bool shown;        /* client: the server asked for our certificate and got it */
+	bool shown_before; /* the same of the session that is resumed */
 	/* server: bytes read while sniffing come first */
 	struct mesh_slice head;
 	bool short_read; /* the socket gave less than asked: it is empty now */
@@ -145,6 +147,7 @@ int mesh_tls_session_arrived(SSL *ssl, SSL_SESSION *openssl_session)
 	mesh_ref_init(&session->ref, session_destroy);
 	session->mem = tls->base.mem;
 	session->session = openssl_session; /* ours now: 1 is returned */
+	session->shown = SSL_session_reused(ssl) ? tls->shown_before : tls->shown;
 	tls->session_new(tls->session_user, session);
 	mesh_tls_session_release(session);
 	return 1;
@@ -169,13 +172,25 @@ static int finish_connect(struct tls *tls)
 	return 0;
 }
 
+/* A Certificate message without certificates is how a client declines. */
+static void message_seen(int sent, int version, int type, const void *data, size_t len, SSL *ssl, void *user)
+{
+	enum { HEADER_BYTES = 4, EMPTY_BYTES = HEADER_BYTES + 1 + 3 };
+	struct tls *tls = user;
+
+	if (sent && type == SSL3_RT_HANDSHAKE && len > EMPTY_BYTES && *(const unsigned char *)data == SSL3_MT_CERTIFICATE)
+		tls->shown = true;
+}
+
 static int handshake_done(struct tls *tls)
 {
 	bool server = SSL_is_server(tls->ssl);
 	bool verified = SSL_get_verify_mode(tls->ssl) & SSL_VERIFY_PEER;
-	int rc = mesh_tls_peer_check(&tls->base, tls->ssl, verified, server ? tls->context->sans : tls->sans,
+	bool shown = server || (SSL_session_reused(tls->ssl) ? tls->shown_before : tls->shown);
+	int rc = mesh_tls_peer_check(&tls->base, tls->ssl, verified, shown, server ? tls->context->sans : tls->sans,
 				     server ? tls->context->san_count : tls->san_count);
 
+	SSL_set_msg_callback(tls->ssl, NULL); /* nothing more to learn from each record */
 	if (rc)
 		return rc;
 	tls->base.peer.local_uri = tls->context->local_uri;
@@ -348,13 +363,17 @@ int mesh_transport_tls_client_new(const struct mesh_mem *mem, int fd, const stru
 	rc = copy_sans(tls, client);
 	sni = mesh_arena_slice(&tls->base.arena, client->sni, NULL);
 	SSL_set_connect_state(tls->ssl);
+	SSL_set_msg_callback(tls->ssl, message_seen);
+	SSL_set_msg_callback_arg(tls->ssl, tls);
 	if (!rc && client->sni.len && (!sni.data || SSL_set_tlsext_host_name(tls->ssl, sni.data) != 1))
 		rc = MESH_ERROR_NOMEM;
 	if (!rc && client->alpn.len &&
 	    SSL_set_alpn_protos(tls->ssl, (const unsigned char *)client->alpn.data, (unsigned)client->alpn.len))
 		rc = MESH_ERROR_NOMEM;
-	if (!rc && client->resume)
+	if (!rc && client->resume) {
 		SSL_set_session(tls->ssl, client->resume->session); /* one that does not fit is simply not resumed */
+		tls->shown_before = client->resume->shown;
+	}
 	ERR_clear_error();
 	if (rc) {
 		mesh_transport_free(&tls->base);

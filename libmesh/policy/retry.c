@@ -12,6 +12,7 @@
 #define NS_PER_MS 1000000
 #define BACKOFF_BASE_NS (25 * (int64_t)NS_PER_MS)
 #define HTTP_WORDS 0xffffu /* bits of retry_on that are not about gRPC */
+#define WISHED_RETRIES_MAX 32 /* by a request; configuration may say more */
 #define WORDS_MAX 256      /* status codes or header names taken from one text */
 
 static const struct {
@@ -179,7 +180,7 @@ static int merge(struct retry_config *config, const struct wishes *wishes, struc
 		config->on |= on & ~HTTP_WORDS;
 	}
 	if (wishes->retries.data && mesh_slice_to_u64(mesh_slice_trim(wishes->retries), &retries))
-		config->retries = retries > UINT32_MAX ? UINT32_MAX : (uint32_t)retries;
+		config->retries = retries > WISHED_RETRIES_MAX ? WISHED_RETRIES_MAX : (uint32_t)retries;
 	if (wishes->codes.data)
 		rc = add_codes(config, wishes->codes, arena);
 	if (rc == MESH_OK && wishes->names.data)

@@ -79,13 +79,13 @@ static size_t matched_bytes(const struct route_match *match, struct mesh_slice p
 	return match->path.len < bare ? match->path.len : bare;
 }
 
-static int replace_prefix(const struct route *route, struct arena *arena, struct mesh_slice *path)
+int mesh_rewrite_prefix(const struct route_match *match, struct mesh_slice prefix, struct arena *arena,
+			struct mesh_slice *path)
 {
-	size_t taken = matched_bytes(&route->match, *path);
+	size_t taken = matched_bytes(match, *path);
 	struct mesh_slice rest = mesh_slice_make(path->data + taken, path->len - taken);
 
-	*path = mesh_arena_printf(arena, "%.*s%.*s", (int)route->prefix_rewrite.len, route->prefix_rewrite.data, (int)rest.len,
-				  rest.data);
+	*path = mesh_arena_printf(arena, "%.*s%.*s", (int)prefix.len, prefix.data, (int)rest.len, rest.data);
 	return path->data ? 0 : MESH_ERROR_NOMEM;
 }
 
@@ -113,7 +113,7 @@ static int change_path(const struct route *route, struct arena *arena, struct me
 	int rc = 0;
 
 	if (route->has_prefix_rewrite)
-		rc = replace_prefix(route, arena, path);
+		rc = mesh_rewrite_prefix(&route->match, route->prefix_rewrite, arena, path);
 	else if (route->regex_rewrite)
 		rc = replace_regex(route, arena, path);
 	if (rc || mesh_slice_equal(before, *path))

@@ -20,6 +20,9 @@ struct rewrite {
  */
 int mesh_rewrite_request(const struct rewrite *rewrite, struct arena *arena, struct mesh_slice *authority,
 			 struct mesh_slice *path, struct headers *headers);
+/* The part of the path that the match took becomes `prefix`; what follows it, the query too, stays. NOMEM */
+int mesh_rewrite_prefix(const struct route_match *match, struct mesh_slice prefix, struct arena *arena,
+			struct mesh_slice *path);
 /* NOMEM. */
 int mesh_rewrite_response(const struct rewrite *rewrite, struct arena *arena, struct headers *headers);
 

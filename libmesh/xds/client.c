@@ -19,6 +19,7 @@ static const size_t message_bytes_max = 256 * 1024 * 1024;
 /* A resource that is never sent must not keep the others from being used: Envoy's initial_fetch_timeout. */
 enum { SETTLE_MS = 15000 };
 static const uint64_t memory_retry_ns = 1000000000ull;
+static const uint64_t warm_ns = 1000000000ull;
 
 struct xds_client {
 	const struct mesh_mem *mem;
@@ -45,8 +46,10 @@ struct xds_client {
 	struct ads ads;
 	struct resource_cache *cache;
 	struct loop_task publish;
-	struct loop_timer settle;       /* waits for what is still missing */
+	struct loop_timer settle;       /* waits for what keeps a snapshot back */
 	uint64_t settle_ns;
+	struct loop_timer warm;         /* waits for endpoints of new clusters */
+	bool warmed;                    /* waited long enough: until all is there again, nothing waits for them */
 	struct loop_timer memory;       /* waits for memory to publish */
 	uint64_t version;               /* of the last snapshot */
 
@@ -106,24 +109,45 @@ static void wait_for(struct xds_client *client, struct loop_timer *timer, uint64
 		mesh_timer_start(client->loop, timer, delay_ns);
 }
 
-/* Nothing half is ever in force: what is newer waits until all it names is there, or is not coming. */
+/*
+ * The first snapshot waits for all that is named. Later ones wait for what a listener names, for half a listener would
+ * answer wrongly, at most `settle`; and a moment for the endpoints of new clusters, so that a route that moves to one loses no
+ * call. A cluster that stays without fails its own calls and must not keep a policy from being in force.
+ */
+static bool fit(struct xds_client *client, const struct snapshot *snapshot)
+{
+	bool listeners = client->version && mesh_resource_cache_listeners_complete(client->cache);
+
+	if (snapshot->complete) {
+		mesh_timer_stop(client->loop, &client->settle);
+		mesh_timer_stop(client->loop, &client->warm);
+		client->warmed = false;
+		return true;
+	}
+	if (!listeners)
+		wait_for(client, &client->settle, client->settle_ns);
+	else
+		mesh_timer_stop(client->loop, &client->settle);
+	if (listeners && !client->warmed)
+		wait_for(client, &client->warm, warm_ns);
+	return listeners && client->warmed;
+}
+
 static void publish(struct loop_task *task)
 {
 	struct xds_client *client = MESH_CONTAINER(task, struct xds_client, publish);
 	struct snapshot *snapshot = NULL;
 	int rc = mesh_resource_cache_snapshot(client->cache, client->version + 1, &snapshot);
+	bool whole;
 
 	if (rc) {
 		MESH_LOG_E(client->log, "xds", "no snapshot: %s", mesh_error_text(rc));
 		wait_for(client, &client->memory, memory_retry_ns);
 		return;
 	}
-	if (snapshot->complete)
-		mesh_timer_stop(client->loop, &client->settle);
-	else
-		wait_for(client, &client->settle, client->settle_ns);
-	if (!snapshot->complete || !client->certified) {
-		tell_state(client, snapshot->complete, false);
+	whole = fit(client, snapshot);
+	if (!whole || !client->certified) {
+		tell_state(client, whole, false);
 		mesh_snapshot_release(snapshot);
 		return;
 	}
@@ -142,6 +166,14 @@ static void settle_due(struct loop_timer *timer)
 		wait_for(client, &client->settle, memory_retry_ns);
 	else
 		mesh_loop_defer(client->loop, &client->publish);
+}
+
+static void warm_due(struct loop_timer *timer)
+{
+	struct xds_client *client = MESH_CONTAINER(timer, struct xds_client, warm);
+
+	client->warmed = true;
+	mesh_loop_defer(client->loop, &client->publish);
 }
 
 static void memory_due(struct loop_timer *timer)
@@ -368,6 +400,7 @@ int mesh_xds_client_start(const struct xds_client_options *options, struct xds_c
 	client->handler = (struct control_handler){on_message, on_closed};
 	client->connect.due = connect_due;
 	client->settle.due = settle_due;
+	client->warm.due = warm_due;
 	client->settle_ns = (options->settle_ms ? options->settle_ms : SETTLE_MS) * 1000000ull;
 	client->memory.due = memory_due;
 	client->publish.run = publish;
@@ -397,6 +430,7 @@ void mesh_xds_client_stop(struct xds_client *client)
 	mesh_cert_store_stop(client->certs);
 	if (client->control) {
 		/* stopping runs the loop once more: nothing of ours may be due then */
+		mesh_timer_stop(client->loop, &client->warm);
 		mesh_timer_stop(client->loop, &client->connect);
 		mesh_timer_stop(client->loop, &client->settle);
 		mesh_timer_stop(client->loop, &client->memory);

@@ -24,7 +24,11 @@ struct xds_client_options {
 	const struct xds_limits *limits;  /* NULL: defaults */
 	uint32_t backoff_base_ms;         /* 0: 500 ms; also for certificate requests */
 	uint32_t backoff_max_ms;          /* 0: 30 s */
-	uint32_t settle_ms;               /* how long what is named but not sent holds up the rest; 0: 15 s */
+	/*
+	 * How long what is named but not sent holds up the rest; 0: 15 s. Before the first snapshot that is anything, later
+	 * only a route configuration or a secret that a listener names.
+	 */
+	uint32_t settle_ms;
 };
 
 /* Starts the thread. NOMEM, SYSTEM. */

@@ -30,19 +30,33 @@ static void connections(struct decode *d, const Envoy__Config__Core__V3__HttpPro
 	mesh_decode_pop(d);
 }
 
-/* Server names and peer names from the request's host concern every TLS of the cluster. */
-static void automatic_names(const Envoy__Config__Core__V3__UpstreamHttpProtocolOptions *message, struct cluster_config *cluster)
+/*
+ * Server names and peer names from the request's host concern every TLS of the cluster. Connections are shared by all
+ * hosts, so such a name cannot be checked: the choice is unusable rather than open to any certificate of its roots.
+ */
+static void automatic_names(struct decode *d, const Envoy__Config__Core__V3__UpstreamHttpProtocolOptions *message,
+			    struct cluster_config *cluster)
 {
-	if (!message)
-		return;
-	for (size_t i = 0; i <= cluster->match_count; i++) {
-		struct tls_config *tls = i < cluster->match_count ? cluster->matches[i].tls : cluster->fallback.tls;
+	bool noted = false;
 
-		if (!tls)
+	if (!message || !(message->auto_sni || message->auto_san_validation))
+		return;
+	mesh_decode_push(d, "upstream_http_protocol_options");
+	mesh_decode_push(d, message->auto_san_validation ? "auto_san_validation" : "auto_sni");
+	for (size_t i = 0; i <= cluster->match_count; i++) {
+		struct transport_choice *choice = i < cluster->match_count ? &cluster->matches[i] : &cluster->fallback;
+
+		if (!choice->tls)
 			continue;
-		tls->upstream_auto_sni |= message->auto_sni;
-		tls->upstream_auto_san |= message->auto_san_validation;
+		choice->tls->upstream_auto_sni |= message->auto_sni;
+		choice->tls->upstream_auto_san |= message->auto_san_validation;
+		choice->unsupported = true;
+		if (!noted)
+			mesh_decode_note(d, "names from the request's host are not supported: set sni and subject names");
+		noted = true;
 	}
+	mesh_decode_pop(d);
+	mesh_decode_pop(d);
 }
 
 static void unusable(struct decode *d, struct cluster_config *cluster, const char *field, const char *what)
@@ -114,7 +128,7 @@ static void typed_options(struct decode *d, const Google__Protobuf__Any *any, st
 				       &envoy__extensions__upstreams__http__v3__http_protocol_options__descriptor);
 	if (message) {
 		connections(d, message->common_http_protocol_options, cluster);
-		automatic_names(message->upstream_http_protocol_options, cluster);
+		automatic_names(d, message->upstream_http_protocol_options, cluster);
 		protocol(d, message, cluster);
 		upstream_filters(d, message, cluster);
 	}
@@ -129,7 +143,7 @@ void mesh_decode_cluster_http(struct decode *d, const Envoy__Config__Cluster__V3
 			  ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_PROTOCOL_SELECTION__USE_DOWNSTREAM_PROTOCOL;
 
 	connections(d, message->common_http_protocol_options, cluster);
-	automatic_names(message->upstream_http_protocol_options, cluster);
+	automatic_names(d, message->upstream_http_protocol_options, cluster);
 	if (message->max_requests_per_connection)
 		cluster->requests_per_connection_max = message->max_requests_per_connection->value;
 	cluster->protocol = downstream ? UPSTREAM_DOWNSTREAM : message->http2_protocol_options ? UPSTREAM_HTTP2 : UPSTREAM_HTTP1;
@@ -144,4 +158,6 @@ void mesh_decode_cluster_http(struct decode *d, const Envoy__Config__Cluster__V3
 			mesh_decode_warning(d, "typed_extension_protocol_options \"%.100s\": passed over", entry->key);
 		mesh_decode_pop(d);
 	}
+	if (cluster->protocol == UPSTREAM_HTTP2)
+		mesh_decode_warning(d, "http2_protocol_options of a cluster: it is called with HTTP/1.1");
 }

@@ -92,6 +92,7 @@ static void priorities(struct decode *d, const Envoy__Config__Route__V3__RetryPo
 	config = mesh_decode_any_open(d, "typed_config", message->typed_config, type);
 	if (config && config->update_frequency <= 0)
 		mesh_decode_fail_field(d, "update_frequency", "must be greater than 0");
+	mesh_decode_warning(d, "retry_priority \"%.80s\": passed over", message->name);
 	retry->previous_priorities = true;
 	retry->previous_priorities_update = config ? (uint32_t)config->update_frequency : 0;
 	mesh_decode_any_close(d);

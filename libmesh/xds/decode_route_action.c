@@ -53,6 +53,8 @@ static void weighted_cluster(struct decode *d, const Envoy__Config__Route__V3__W
 	if (message->base.n_unknown_fields)
 		closed(d, route, "(unknown field)");
 	cluster->has_subset = message->metadata_match != NULL;
+	if (cluster->has_subset)
+		mesh_decode_warning(d, "metadata_match of a weighted cluster: passed over");
 	for (size_t i = 0; i < message->n_typed_per_filter_config && d->rc == 0; i++)
 		mesh_decode_per_filter(d, message->typed_per_filter_config[i]->key, message->typed_per_filter_config[i]->value,
 				       &scope);
@@ -205,6 +207,8 @@ void mesh_decode_route_action(struct decode *d, const action_message *message, s
 	if (message->max_stream_duration)
 		route->max_stream_duration_ns = mesh_decode_duration(d, "max_stream_duration.max_stream_duration",
 								     message->max_stream_duration->max_stream_duration, 0);
+	if (route->max_stream_duration_ns) /* Istio sends a zero with every route: no limit */
+		mesh_decode_warning(d, "max_stream_duration of a route: passed over");
 	route->retry = mesh_decode_retry(d, message->retry_policy);
 	path_rewrite(d, message, route);
 	host_rewrite(d, message, route);

@@ -283,6 +283,10 @@ static struct tls_config *upstream_tls(struct decode *d, const Google__Protobuf_
 		tls->sni = mesh_decode_text(d, message->sni);
 		tls->upstream_auto_sni = message->auto_host_sni;
 		tls->upstream_auto_san = message->auto_sni_san_validation;
+		if (tls->upstream_auto_sni)
+			not_understood(d, reason, "auto_host_sni", "not supported: set sni");
+		if (tls->upstream_auto_san)
+			not_understood(d, reason, "auto_sni_san_validation", "not supported: set subject names");
 		common(d, message->common_tls_context, tls, reason);
 		if (message->base.n_unknown_fields)
 			not_understood(d, reason, "(unknown field)", "not supported");

@@ -181,6 +181,11 @@ void mesh_resource_cache_replace(struct resource_cache *cache, struct resource_s
 	mesh_resource_state_free(&gone);
 }
 
+bool mesh_resource_cache_listeners_complete(const struct resource_cache *cache)
+{
+	return mesh_resource_state_listeners_complete(&cache->state);
+}
+
 int mesh_resource_cache_give_up(struct resource_cache *cache)
 {
 	struct resource_state next;

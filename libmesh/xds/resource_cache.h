@@ -63,6 +63,9 @@ struct xds_held {
 };
 int mesh_resource_cache_held(struct resource_cache *cache, enum xds_type type, const struct xds_held **held, size_t *count);
 
+/* Whether every route configuration and secret that a listener names is there, or known to be absent. */
+bool mesh_resource_cache_listeners_complete(const struct resource_cache *cache);
+
 /* What is wanted and was never answered counts as absent from now on, so that the rest can be used. NOMEM. */
 int mesh_resource_cache_give_up(struct resource_cache *cache);
 

@@ -299,6 +299,25 @@ bool mesh_resource_state_complete(const struct resource_state *state)
 	return complete;
 }
 
+static int not_answered(void *user, enum xds_type type, struct mesh_slice name)
+{
+	const struct resource_want *want = want_of(user, type, name);
+
+	return want && !want->answered;
+}
+
+static int listener_waits(struct table_item *item, void *user)
+{
+	return mesh_resource_links(XDS_LISTENER, item, not_answered, user);
+}
+
+bool mesh_resource_state_listeners_complete(const struct resource_state *state)
+{
+	if (state->missing[XDS_ROUTE] == 0 && state->missing[XDS_SECRET] == 0)
+		return true; /* as good as always: no listener is looked at */
+	return mesh_table_each(state->objects[XDS_LISTENER], listener_waits, (void *)state) == 0;
+}
+
 /* ---- resources ---- */
 
 int mesh_resource_state_put(const struct mesh_mem *mem, struct resource_state *state, enum xds_type type,

@@ -86,6 +86,8 @@ int mesh_resource_state_give_up(const struct mesh_mem *mem, struct resource_stat
 /* Ends a response: what nothing asks for any more goes. Not before, for a later resource may ask for it again. */
 int mesh_resource_state_sweep(const struct mesh_mem *mem, struct resource_state *state);
 bool mesh_resource_state_complete(const struct resource_state *state);
+/* No listener names a route configuration or a secret that was not answered. */
+bool mesh_resource_state_listeners_complete(const struct resource_state *state);
 
 /* A reference to another resource; stops and returns what `visit` returned when it is not 0. */
 typedef int mesh_resource_link_fn(void *user, enum xds_type type, struct mesh_slice name);

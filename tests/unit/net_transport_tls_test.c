@@ -28,6 +28,7 @@ struct setup {
 	struct secret *client_cert, *client_roots, *server_cert, *server_roots;
 	const char *expect_uri;    /* client: exact SAN of the server */
 	const char *trust_prefix;  /* server: prefix of the client's SAN */
+	bool may_decline;          /* server: takes no certificate for an answer */
 	enum tls_version max;
 	struct tls_session *resume;
 };
@@ -69,6 +70,14 @@ static void open_pair(struct pair *pair, const struct setup *setup)
 	server.require_client_certificate = true;
 	server.sans = &prefix;
 	server.san_count = setup->trust_prefix ? 1 : 0;
+	if (!setup->server_roots)
+		server.roots_name.len = 0;
+	if (setup->may_decline) {
+		server.require_client_certificate = false;
+		server.san_count = 0;
+	}
+	if (!setup->client_roots)
+		client.roots_name.len = 0;
 	if (!setup->client_cert)
 		client.certificate_name.len = 0;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
@@ -254,6 +263,70 @@ static void test_bad_client_certificates(void **state)
 	}
 }
 
+/* A name in a certificate that nobody vouches for is no name. */
+static void test_no_roots_no_name(void **state)
+{
+	struct world *w = *state;
+	struct secret *forged = test_ca_secret(&w->other, &(struct test_leaf){.uri = bob, .dns = "bob.example"});
+	struct setup setup = good(w);
+	struct pair pair = {.store = w->store};
+
+	setup.client_roots = NULL;
+	setup.expect_uri = NULL;
+	setup.server_cert = forged;
+	open_pair(&pair, &setup);
+	assert_int_equal(pair.client_rc, 0);
+	assert_true(pair.client->peer.tls);
+	assert_false(pair.client->peer.mutual);
+	assert_int_equal(pair.client->peer.identity.len, 0);
+	assert_int_equal(pair.client->peer.uri_san_count, 0);
+	assert_int_equal(pair.client->peer.dns_san_count, 0);
+	assert_int_equal(pair.client->peer.subject.len, 0);
+	assert_int_equal(pair.client->peer.sha256.len, 0);
+	close_pair(&pair);
+	mesh_tls_session_release(pair.session);
+	mesh_secret_release(forged);
+}
+
+/* Mutual is what happened, not what we were ready for; a session resumed says what it began with. */
+static void test_mutual_only_when_asked(void **state)
+{
+	struct world *w = *state;
+
+	for (int i = 0; i < 6; i++) {
+		struct setup setup = good(w);
+		struct pair first = {.store = w->store}, second = {.store = w->store};
+		bool shown = i % 3 == 0;
+
+		setup.max = i < 3 ? TLS_VERSION_1_2 : TLS_VERSION_1_3;
+		if (i % 3 == 1) { /* without roots a server asks for none */
+			setup.server_roots = NULL;
+			setup.may_decline = true;
+		}
+		if (i % 3 == 2) { /* asked, but there is none to show */
+			setup.client_cert = NULL;
+			setup.may_decline = true;
+		}
+		open_pair(&first, &setup);
+		assert_int_equal(first.client_rc, 0);
+		assert_int_equal(first.server_rc, 0);
+		assert_int_equal(first.client->peer.mutual, shown);
+		assert_int_equal(first.server->peer.mutual, shown);
+		assert_slice(first.client->peer.identity, bob);
+		exchange_bytes(&first);
+		assert_non_null(first.session);
+		setup.resume = first.session;
+		open_pair(&second, &setup);
+		assert_int_equal(second.client_rc, 0);
+		assert_true(second.client->peer.resumed);
+		assert_int_equal(second.client->peer.mutual, shown);
+		close_pair(&second);
+		close_pair(&first);
+		mesh_tls_session_release(first.session);
+		mesh_tls_session_release(second.session);
+	}
+}
+
 static void test_no_client_certificate(void **state)
 {
 	struct world *w = *state;
@@ -378,6 +451,8 @@ int main(void)
 		cmocka_unit_test(test_wrong_authority),
 		cmocka_unit_test(test_wrong_identity),
 		cmocka_unit_test(test_bad_client_certificates),
+		cmocka_unit_test(test_no_roots_no_name),
+		cmocka_unit_test(test_mutual_only_when_asked),
 		cmocka_unit_test(test_no_client_certificate),
 		cmocka_unit_test(test_resumption_keeps_the_checks),
 		cmocka_unit_test(test_garbage_and_truncation),

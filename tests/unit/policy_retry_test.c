@@ -240,6 +240,8 @@ static void merging(void **state)
 	mesh_headers_add(&only_max, &arena, S("x-envoy-max-retries"), S("9"));
 	assert_null(policy(NULL, &only_max, true)); /* asks for nothing */
 	assert_int_equal(policy(&base, &only_max, true)->retries, 9);
+	mesh_headers_set(&only_max, &arena, S("x-envoy-max-retries"), S("4294967295"));
+	assert_int_equal(policy(&base, &only_max, true)->retries, 32); /* no request asks without end */
 
 	mesh_headers_add(&names, &arena, S("x-envoy-retry-on"), S("retriable-headers"));
 	mesh_headers_add(&names, &arena, S("x-envoy-retriable-header-names"), S("x-one, X-Two"));

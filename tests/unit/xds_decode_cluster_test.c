@@ -252,6 +252,8 @@ static void protocols(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		c = cluster_fixture_eds(f, cases[i].rest);
 		assert_int_equal(c->protocol, cases[i].protocol);
+		assert_int_equal(strstr(decode_fixture_warnings(f), "called with HTTP/1.1") != NULL,
+				 c->protocol == UPSTREAM_HTTP2);
 		mesh_config_object_release(c);
 	}
 	c = cluster_fixture_eds(f, HTTP("'autoConfig': {}, 'commonHttpProtocolOptions': {'idleTimeout': '0s', "

@@ -177,6 +177,7 @@ static void parameters(void **state)
 	mesh_config_object_release(c);
 }
 
+/* Names from the request's host are checked by nobody: whatever asks for them is out of reach, plain choices are not. */
 static void automatic_names(void **state)
 {
 	static const char options[] =
@@ -190,10 +191,33 @@ static void automatic_names(void **state)
 
 	assert_true(c->fallback.tls->upstream_auto_sni);
 	assert_true(c->fallback.tls->upstream_auto_san);
+	assert_true(c->fallback.unsupported);
+	assert_non_null(strstr(decode_fixture_notes(f), "upstream_http_protocol_options.auto_san_validation: names from"));
+	mesh_config_object_release(c);
+	c = cluster_fixture_eds(
+		f, mesh_arena_printf(&f->arena,
+				     "%s'transportSocketMatches': [{'name': 'tls', 'match': {'tlsMode': 'istio'}, %s}, {'name': "
+				     "'raw', 'match': {}, 'transportSocket': {'name': 'envoy.transport_sockets.raw_buffer'}}]",
+				     options, UPSTREAM("'sni': 'n'"))
+			   .data);
+	assert_true(c->matches[0].unsupported);
+	assert_false(c->matches[1].unsupported);
+	assert_false(c->fallback.unsupported);
+	mesh_config_object_release(c);
+	c = cluster_fixture_eds(
+		f, mesh_arena_printf(&f->arena, "'upstreamHttpProtocolOptions': {'autoSni': true}, %s", UPSTREAM("'sni': 'n'")).data);
+	assert_true(c->fallback.unsupported);
+	assert_non_null(strstr(decode_fixture_notes(f), "upstream_http_protocol_options.auto_sni: names from"));
 	mesh_config_object_release(c);
 	c = cluster_fixture_eds(f, UPSTREAM("'autoHostSni': true"));
 	assert_true(c->fallback.tls->upstream_auto_sni);
 	assert_false(c->fallback.tls->upstream_auto_san);
+	assert_true(c->fallback.unsupported);
+	assert_non_null(strstr(decode_fixture_notes(f), "auto_host_sni: not supported"));
+	mesh_config_object_release(c);
+	c = cluster_fixture_eds(f, UPSTREAM("'autoSniSanValidation': true"));
+	assert_true(c->fallback.unsupported);
+	assert_non_null(strstr(decode_fixture_notes(f), "auto_sni_san_validation: not supported"));
 	mesh_config_object_release(c);
 }
 

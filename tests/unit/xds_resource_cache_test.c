@@ -237,7 +237,9 @@ static void answered(void **state)
 	c[1] = sample_eds_cluster(&f, "1", "b", "t");
 	fixture_apply(&f, XDS_CLUSTER, c, 2, true);
 	r = sample_listener(&f, "1", "l", "r", "");
+	assert_true(mesh_resource_cache_listeners_complete(f.cache)); /* clusters may wait */
 	fixture_apply(&f, XDS_LISTENER, &r, 1, true);
+	assert_false(mesh_resource_cache_listeners_complete(f.cache));
 	fixture_remove(&f, XDS_ENDPOINT, "s"); /* said to be gone */
 	fixture_remove(&f, XDS_ENDPOINT, "never-heard-of");
 	assert_false(fixture_snapshot(&f)->complete);
@@ -249,6 +251,7 @@ static void answered(void **state)
 	r = sample_routes(&f, "1", "r");
 	fixture_apply(&f, XDS_ROUTE, &r, 1, false);
 	assert_true(fixture_snapshot(&f)->complete);
+	assert_true(mesh_resource_cache_listeners_complete(f.cache));
 	c[0] = sample_endpoints(&f, "2", "s"); /* it is still asked for */
 	fixture_apply(&f, XDS_ENDPOINT, c, 1, false);
 	fixture_assert_held(&f, XDS_ENDPOINT, "s=2");
@@ -336,6 +339,7 @@ static void sent_secrets(void **state)
 	first = fixture_object(&f, XDS_SECRET, "kubernetes://a");
 	assert_non_null(first);
 	assert_false(f.snapshot->complete);
+	assert_true(mesh_resource_cache_listeners_complete(f.cache)); /* a cluster's secret */
 	secret = sent_secret(&f, "2", "kubernetes://a", "chain"); /* the same contents */
 	fixture_apply(&f, XDS_SECRET, &secret, 1, false);
 	assert_ptr_equal(fixture_object(&f, XDS_SECRET, "kubernetes://a"), first);

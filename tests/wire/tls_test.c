@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -205,6 +206,130 @@ static void test_server_that_is_not_who_it_should_be(void **state)
 	expect(pair, MESH_ERROR_TLS, 0, "not yet valid");
 	good(pair);
 	expect(pair, 0, 0, NULL);
+}
+
+/* Without roots it is TLS with somebody: no name is passed on. */
+static void test_name_of_an_unverified_server(void **state)
+{
+	static struct tls_config blind;
+	struct pair *pair = *state;
+	struct mesh_call *made;
+
+	show(&pair->server, &pair->other, &(struct test_leaf){.uri = BOB}, &pair->ca);
+	blind = data_plane_istio_client;
+	blind.roots_name = (struct mesh_slice){NULL, 0};
+	blind.san_count = 0;
+	pair->client.client_tls = &blind;
+	data_plane_publish(&pair->client);
+	made = call(pair, NULL);
+	assert_int_equal(mesh_call_http_status(made), 200);
+	assert_true(mesh_call_peer(made)->tls);
+	assert_false(mesh_call_peer(made)->mutual);
+	assert_int_equal(mesh_call_peer(made)->identity.len, 0);
+	mesh_call_release(made);
+}
+
+static void unsupported_choice(struct data_plane *plane, struct cluster_config *cluster)
+{
+	cluster->fallback.unsupported = true;
+}
+
+/* A peer that would have to show the request's host as its name: nobody checks that, so nobody is called. */
+static void test_names_by_host_fail_closed(void **state)
+{
+	static struct tls_config by_host;
+	struct pair *pair = *state;
+
+	by_host = data_plane_istio_client;
+	by_host.san_count = 0;
+	by_host.sni = (struct mesh_slice){NULL, 0};
+	by_host.upstream_auto_sni = by_host.upstream_auto_san = true;
+	pair->client.client_tls = &by_host;
+	data_plane_publish(&pair->client);
+	expect(pair, MESH_ERROR_NO_ENDPOINT, 0, "not supported");
+	pair->client.edit_cluster = unsupported_choice;
+	data_plane_publish(&pair->client);
+	expect(pair, MESH_ERROR_NO_ENDPOINT, 0, "whose transport socket is supported");
+}
+
+static atomic_bool relay_open;
+static struct cluster_config *replaced; /* the first one published, a reference held */
+
+/* Between client and server: lets a handshake begin, and go on only when told. */
+static void relay(struct raw_server *server, int fd, unsigned number)
+{
+	const uint16_t *port = server->user;
+	struct pollfd ends[2] = {{.fd = fd, .events = POLLIN}, {.events = POLLIN}};
+	char bytes[16384];
+	ssize_t n = 1;
+
+	while (!atomic_load(&relay_open))
+		usleep(1000);
+	ends[1].fd = raw_connect(*port);
+	while (n > 0 && poll(ends, 2, 10000) > 0)
+		for (int i = 0; i < 2 && n > 0; i++)
+			if (ends[i].revents) {
+				n = recv(ends[i].fd, bytes, sizeof(bytes), 0);
+				if (n > 0 && !raw_send(ends[!i].fd, bytes, (size_t)n))
+					n = 0;
+			}
+	close(ends[1].fd);
+}
+
+static void name_by_regex(struct data_plane *plane, struct cluster_config *cluster)
+{
+	struct tls_config *tls = mesh_arena_array(&cluster->object.arena, 1, sizeof(*tls));
+	struct why why;
+
+	assert_non_null(tls);
+	*tls = data_plane_istio_client;
+	tls->sans = mesh_arena_array(&cluster->object.arena, 1, sizeof(*tls->sans));
+	tls->san_count = 1;
+	assert_non_null(tls->sans);
+	tls->sans[0] = (struct string_match){STRING_MATCH_REGEX, false, text("spiffe://.*/sa/bob"), NULL};
+	assert_int_equal(mesh_config_object_regex(&cluster->object, tls->sans[0].text, &tls->sans[0].regex, &why), 0);
+	cluster->fallback.tls = tls;
+	if (!replaced)
+		replaced = mesh_config_object_retain(cluster);
+}
+
+/* The name is matched when the handshake ends, also when its cluster has been replaced and the caller is gone. */
+static void test_cluster_replaced_during_the_handshake(void **state)
+{
+	struct pair *pair = *state;
+	uint16_t real = port_of(pair);
+	struct raw_server front = {.serve = relay, .user = &real};
+	struct mesh_request request = {.size = sizeof(request), .authority = text("reviews:9080")};
+	struct mesh_call *first, *second;
+	struct mesh_worker *worker;
+
+	atomic_store(&relay_open, false);
+	replaced = NULL;
+	raw_server_start(&front);
+	pair->client.ports[0] = front.port;
+	pair->client.edit_cluster = name_by_regex;
+	data_plane_publish(&pair->client);
+	assert_int_equal(mesh_worker_new(pair->client.mesh, &worker), 0);
+	request.worker = worker;
+	assert_int_equal(mesh_call_start(pair->client.mesh, &request, NULL, NULL, &first), 0);
+	while (!atomic_load(&front.accepted))
+		mesh_worker_run(worker, 1);
+	mesh_call_cancel(first);
+	mesh_worker_run(worker, 0);
+	mesh_call_release(first);
+	data_plane_publish(&pair->client);
+	assert_int_equal(mesh_call_start(pair->client.mesh, &request, NULL, NULL, &second), 0);
+	mesh_worker_run(worker, 1);
+	/* held by the connection, else freed memory would be matched: in the library of patterns no sanitizer looks */
+	assert_true(atomic_load(&replaced->object.item.ref.count) > 1);
+	mesh_config_object_release(replaced);
+	atomic_store(&relay_open, true);
+	assert_int_not_equal(mesh_call_wait(second, 10000), MESH_ERROR_AGAIN);
+	assert_int_equal(mesh_call_http_status(second), 200);
+	assert_true(mesh_slice_equal(mesh_call_peer(second)->identity, text(BOB)));
+	mesh_call_release(second);
+	mesh_worker_free(worker);
+	raw_server_stop(&front);
 }
 
 /*
@@ -544,6 +669,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_good_pair),
 		CASE(test_server_that_is_not_who_it_should_be),
+		CASE(test_name_of_an_unverified_server),
+		CASE(test_names_by_host_fail_closed),
+		CASE(test_cluster_replaced_during_the_handshake),
 		CASE(test_client_that_is_not_let_in),
 		CASE(test_strict_refuses_plaintext),
 		CASE(test_permissive_takes_both_on_one_port),

@@ -205,13 +205,49 @@ static void give_configuration(struct fixture *f)
 	expect_request(f, "rds nonce:n4");
 }
 
-static void begin_ready(struct fixture *f)
+static void begin_ready_settling(struct fixture *f, uint32_t settle_ms)
 {
 	begin(f);
+	f->options.settle_ms = settle_ms;
 	start(f);
 	give_certificate(f);
 	give_configuration(f);
 	assert_int_equal(mesh_xds_client_wait(f->client, 20000, NULL), 0);
+}
+
+static void begin_ready(struct fixture *f)
+{
+	begin_ready_settling(f, 0);
+}
+
+/* A transport socket with a certificate the control plane is to serve. */
+#define TLS(side, secret)                                                                                             \
+	"'transportSocket': {'name': 'envoy.transport_sockets.tls', 'typedConfig': {"                                  \
+	" '@type': 'envoy.extensions.transport_sockets.tls.v3." side "TlsContext', 'commonTlsContext': {"              \
+	"  'tlsCertificateSdsSecretConfigs': [{'name': '" secret "', 'sdsConfig': {'ads': {}}}]}}}"
+
+static struct xds_resource tls_cluster(struct fixture *f, const char *version, const char *name)
+{
+	return xds_sample_json(&f->arena, version,
+			       "{'@type': 'envoy.config.cluster.v3.Cluster', 'name': '%s', 'type': 'STATIC', "
+			       "'connectTimeout': '1s', " TLS("Upstream", "kubernetes://never") "}",
+			       name);
+}
+
+/* A listener with a policy that denies everyone. */
+static struct xds_resource denying_listener(struct fixture *f, const char *version, const char *name, const char *tls)
+{
+	return xds_sample_json(&f->arena, version,
+			       "{'@type': 'envoy.config.listener.v3.Listener', 'name': '%s',"
+			       " 'address': {'socketAddress': {'address': '0.0.0.0', 'portValue': 9000}},"
+			       " 'filterChains': [{'filters': [{'name': 'rbac', 'typedConfig': {"
+			       "  '@type': 'envoy.extensions.filters.network.rbac.v3.RBAC', 'statPrefix': 'p',"
+			       "  'rules': {'action': 'DENY', 'policies': {'all': {'permissions': [{'any': true}],"
+			       "   'principals': [{'any': true}]}}}}},"
+			       " {'name': 'tcp', 'typedConfig': {"
+			       "  '@type': 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy', 'statPrefix': 'p',"
+			       "  'cluster': 'a'}}]%s%s}]}",
+			       name, tls[0] ? ", " : "", tls);
 }
 
 /* ---- what others see ---- */
@@ -255,6 +291,20 @@ static struct snapshot *next_snapshot(struct fixture *f, uint64_t after)
 	}
 	fail_msg("no snapshot after %llu", (unsigned long long)after);
 	return NULL;
+}
+
+/* The next one in force that holds a listener of that name. */
+static struct snapshot *snapshot_with_listener(struct fixture *f, const char *name)
+{
+	struct snapshot *snapshot = next_snapshot(f, 0);
+
+	while (!mesh_table_get(snapshot->listeners, mesh_slice_of(name))) {
+		uint64_t version = snapshot->version;
+
+		mesh_snapshot_release(snapshot);
+		snapshot = next_snapshot(f, version);
+	}
+	return snapshot;
 }
 
 static unsigned long long stat_of(struct fixture *f, const char *name)
@@ -592,33 +642,112 @@ static void a_push_costs_what_it_changes(void **state)
 	end(&f);
 }
 
-/* What is newer is not in force before all it names is there. */
+/* A listener is not in force before the routes it names are there, nor is what comes beside it. */
 static void never_half(void **state)
 {
 	const char *const gone[] = {"a", NULL};
 	struct snapshot *before, *now;
 	struct fixture f;
 
-	begin_ready(&f);
+	begin_ready_settling(&f, 3600000);
 	before = mesh_publisher_get(&f.publisher);
+	say_one(&f, XDS_LISTENER, xds_make_listener(&f.arena, "2", "l", 80, "81"));
+	expect_request(&f, "lds nonce:n5");
+	expect_request(&f, "rds +81 -80");
 	say_one(&f, XDS_CLUSTER, xds_make_cluster(&f.arena, "2", "b"));
-	expect_request(&f, "cds nonce:n5");
+	expect_request(&f, "cds nonce:n6");
 	expect_request(&f, "eds +b");
-	say_one(&f, XDS_ROUTE, xds_make_routes(&f.arena, "2", "80", "b"));
-	expect_request(&f, "rds nonce:n6");
 	say(&f, XDS_CLUSTER, NULL, 0, gone);
 	expect_request(&f, "cds nonce:n7");
 	expect_request(&f, "eds -a");
 	now = mesh_publisher_get(&f.publisher);
 	assert_ptr_equal(now, before);
 	mesh_snapshot_release(now);
-	say_one(&f, XDS_ENDPOINT, xds_make_endpoints(&f.arena, "2", "b"));
+	say_one(&f, XDS_ROUTE, xds_make_routes(&f.arena, "2", "81", "b"));
 	now = next_snapshot(&f, before->version);
-	assert_int_equal(now->version, before->version + 1); /* the three changes at once */
+	assert_int_equal(now->version, before->version + 1); /* all changes at once */
 	assert_null(mesh_table_get(now->clusters, MESH_SLICE("a")));
 	assert_non_null(mesh_table_get(now->clusters, MESH_SLICE("b")));
 	mesh_snapshot_release(now);
 	mesh_snapshot_release(before);
+	end(&f);
+}
+
+/* Endpoints and secrets of clusters that never come: those clusters fail, and a policy is in force at once all the same. */
+static void clusters_hold_up_little(void **state)
+{
+	const struct listener_config *listener;
+	struct snapshot *now;
+	struct fixture f;
+
+	begin_ready_settling(&f, 3600000); /* no test would wait for it */
+	say_one(&f, XDS_CLUSTER, xds_make_cluster(&f.arena, "2", "b"));
+	expect_request(&f, "cds nonce:n5");
+	expect_request(&f, "eds +b");
+	say_one(&f, XDS_CLUSTER, tls_cluster(&f, "2", "c"));
+	expect_request(&f, "cds nonce:n6");
+	expect_request(&f, "sds +kubernetes://never");
+	say_one(&f, XDS_LISTENER, denying_listener(&f, "2", "d", ""));
+	now = snapshot_with_listener(&f, "d");
+	assert_non_null(mesh_table_get(now->clusters, MESH_SLICE("b")));
+	assert_null(mesh_table_get(now->endpoints, MESH_SLICE("b")));
+	assert_non_null(mesh_table_get(now->clusters, MESH_SLICE("c")));
+	assert_null(mesh_snapshot_secret(now, MESH_SLICE("kubernetes://never")));
+	assert_false(now->complete);
+	listener = (const struct listener_config *)mesh_table_get(now->listeners, MESH_SLICE("d"));
+	assert_int_equal(listener->chains[0].authz_count, 1);
+	mesh_snapshot_release(now);
+	end(&f);
+}
+
+/* Routes that never come: the listener that names them has none, and the rest is in force, after the bounded wait. */
+static void routes_that_never_come(void **state)
+{
+	const struct listener_config *listener;
+	struct snapshot *now;
+	struct fixture f;
+
+	begin_ready_settling(&f, 1);
+	say(&f, XDS_LISTENER,
+	    (struct xds_resource[]){xds_make_listener(&f.arena, "2", "m", 81, "never"), denying_listener(&f, "2", "d", "")}, 2,
+	    NULL);
+	now = snapshot_with_listener(&f, "m");
+	assert_non_null(mesh_table_get(now->listeners, MESH_SLICE("d")));
+	listener = (const struct listener_config *)mesh_table_get(now->listeners, MESH_SLICE("m"));
+	assert_null(mesh_snapshot_routes(now, listener->chains[0].http)); /* NR */
+	listener = (const struct listener_config *)mesh_table_get(now->listeners, MESH_SLICE("l"));
+	assert_non_null(mesh_snapshot_routes(now, listener->chains[0].http));
+	mesh_snapshot_release(now);
+	end(&f);
+}
+
+/* A secret that never comes: nothing to prove ourselves with on that listener, which refuses. */
+static void secret_that_never_comes(void **state)
+{
+	const struct listener_config *listener;
+	struct snapshot *before, *now;
+	struct fixture f;
+
+	begin_ready_settling(&f, 3600000);
+	before = mesh_publisher_get(&f.publisher);
+	say_one(&f, XDS_LISTENER, denying_listener(&f, "2", "d", TLS("Downstream", "kubernetes://never")));
+	expect_request(&f, "lds nonce:n5");
+	expect_request(&f, "sds +kubernetes://never");
+	say_one(&f, XDS_CLUSTER, xds_make_cluster(&f.arena, "2", "b"));
+	expect_request(&f, "cds nonce:n6");
+	now = mesh_publisher_get(&f.publisher);
+	assert_ptr_equal(now, before); /* waits */
+	mesh_snapshot_release(now);
+	mesh_snapshot_release(before);
+	end(&f);
+
+	begin_ready_settling(&f, 1);
+	say_one(&f, XDS_LISTENER, denying_listener(&f, "2", "d", TLS("Downstream", "kubernetes://never")));
+	now = snapshot_with_listener(&f, "d");
+	listener = (const struct listener_config *)mesh_table_get(now->listeners, MESH_SLICE("d"));
+	assert_non_null(listener->chains[0].tls);
+	assert_null(mesh_snapshot_secret(now, listener->chains[0].tls->certificate_name));
+	mesh_snapshot_release(now);
 	end(&f);
 }
 
@@ -804,6 +933,9 @@ int main(void)
 		cmocka_unit_test(bad_resource_keeps_the_last_good_one),
 		cmocka_unit_test(a_push_costs_what_it_changes),
 		cmocka_unit_test(never_half),
+		cmocka_unit_test(clusters_hold_up_little),
+		cmocka_unit_test(routes_that_never_come),
+		cmocka_unit_test(secret_that_never_comes),
 		cmocka_unit_test(gives_up_waiting),
 		cmocka_unit_test(state_of_the_world),
 		cmocka_unit_test(renewal_fails_and_works),
