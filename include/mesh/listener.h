@@ -47,7 +47,8 @@ MESH_EXPORT uint16_t mesh_listener_port(const struct mesh_listener *listener);
  * Drains and ends the listener: no new connections, "connection: close", grace, close. On library workers it blocks for at
  * most the grace time. On a borrowed worker it stops accepting and returns at once, also from a callback of that worker,
  * and finishes as the worker is driven or freed; requests come to the handler until then. NULL is allowed.
- * Thread: any but a library worker; on a borrowed worker, the worker's thread. Owns: `listener` is gone. Errors: none. Since: 0.1
+ * Thread: any but a library worker; on a borrowed worker, the worker's thread. Owns: `listener` is gone. Errors: none.
+ * Since: 0.1
  */
 MESH_EXPORT void mesh_listener_close(struct mesh_listener *listener);
 

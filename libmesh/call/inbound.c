@@ -56,20 +56,43 @@ static void inbound_end(struct inbound *inbound)
 	mesh_loop_defer(loop, &inbound->reap);
 }
 
-void mesh_inbound_kill(struct inbound *inbound)
+static struct mesh_call *running_call(const struct inbound *inbound)
 {
-	struct mesh_worker *worker = inbound->worker;
-
-	if (inbound->state == INBOUND_DEAD)
-		return;
-	/* calls on it end first; they take their exchanges off the mux */
-	MESH_LIST_EACH_SAFE(at, &worker->calls) {
+	MESH_LIST_EACH(at, &inbound->worker->calls) {
 		struct mesh_call *call = MESH_CONTAINER(at, struct mesh_call, link);
 
 		if (call->server && call->serve.inbound == inbound && !atomic_load(&call->over))
-			mesh_call_finish(call, MESH_ERROR_CLOSED, "the connection was closed");
+			return call;
 	}
+	return NULL;
+}
+
+void mesh_inbound_kill(struct inbound *inbound)
+{
+	struct mesh_call *call;
+
+	if (inbound->state == INBOUND_DEAD)
+		return;
+	/* calls on it end first, and take their exchanges off the mux; what one is told may end others, so each is looked for anew */
+	while ((call = running_call(inbound)))
+		mesh_call_finish(call, MESH_ERROR_CLOSED, "the connection was closed");
 	inbound_end(inbound);
+}
+
+/*
+ * What is visited runs callbacks, and these may end any connection. One that ended is out of the list and points to itself
+ * (its memory stays until the round is over): then the walk begins again, and visiting twice does no harm.
+ */
+void mesh_inbound_each(struct mesh_worker *worker, void (*visit)(struct inbound *inbound, void *user), void *user)
+{
+	struct link *head = &worker->inbound, *next;
+
+	for (struct link *at = head->next; at != head; at = next) {
+		next = at->next;
+		visit(MESH_CONTAINER(at, struct inbound, link), user);
+		if (next != head && next->next == next)
+			next = head->next;
+	}
 }
 
 static struct exchange *mux_accept(struct mux *mux)
@@ -256,16 +279,17 @@ static void inbound_step(struct inbound *inbound)
 	mesh_inbound_choose(inbound);
 }
 
+static void look_again(struct inbound *inbound, void *user)
+{
+	if (inbound->state == INBOUND_WAITING)
+		inbound_step(inbound);
+	else if (inbound->state == INBOUND_OPEN && !inbound->draining) /* a quiet one would not look for an hour */
+		mesh_inbound_refresh(inbound);
+}
+
 void mesh_inbound_retry(struct mesh_worker *worker)
 {
-	MESH_LIST_EACH_SAFE(at, &worker->inbound) {
-		struct inbound *inbound = MESH_CONTAINER(at, struct inbound, link);
-
-		if (inbound->state == INBOUND_WAITING)
-			inbound_step(inbound);
-		else if (inbound->state == INBOUND_OPEN && !inbound->draining) /* a quiet one would not look for an hour */
-			mesh_inbound_refresh(inbound);
-	}
+	mesh_inbound_each(worker, look_again, NULL);
 }
 
 void mesh_inbound_accept(struct mesh_worker *worker, struct mesh_listener *listener, int fd, const struct address *remote)

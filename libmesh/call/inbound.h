@@ -49,6 +49,8 @@ struct inbound {
 };
 
 void mesh_inbound_accept(struct mesh_worker *worker, struct mesh_listener *listener, int fd, const struct address *remote);
+/* Visits all; what is visited may end any. */
+void mesh_inbound_each(struct mesh_worker *worker, void (*visit)(struct inbound *inbound, void *user), void *user);
 void mesh_inbound_retry(struct mesh_worker *worker); /* a configuration came: those that wait look again, open ones follow it */
 void mesh_inbound_drain(struct inbound *inbound);    /* no further request */
 void mesh_inbound_kill(struct inbound *inbound);     /* at once; calls on it end with `over` */

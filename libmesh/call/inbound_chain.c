@@ -261,7 +261,8 @@ static bool chain_fits(struct inbound *inbound, const struct chain *chain)
  * Envoy drains the connections of a listener that changes: what they carry ends under the configuration it began with, and
  * the next answer says Connection: close. So here, where the connection would not be let in as it is: a chain that turned
  * from PERMISSIVE to STRICT answers the request that is under way on a plaintext connection, under its old rules, and none
- * behind it; a connection without one ends at once. A connection the new chain would take as well goes on, and its next request meets the new rules.
+ * behind it; a connection without one ends at once. A connection the new chain would take as well goes on, and its next
+ * request meets the new rules.
  */
 void mesh_inbound_refresh(struct inbound *inbound)
 {

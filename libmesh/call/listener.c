@@ -88,14 +88,21 @@ static void stop_accepting(struct acceptor *acceptor)
 	pthread_mutex_unlock(&listener->lock);
 }
 
-static void each_inbound(struct acceptor *acceptor, void (*visit)(struct inbound *inbound))
+static void drain_own(struct inbound *inbound, void *listener)
 {
-	MESH_LIST_EACH_SAFE(at, &acceptor->worker->inbound) {
-		struct inbound *inbound = MESH_CONTAINER(at, struct inbound, link);
+	if (inbound->listener == listener)
+		mesh_inbound_drain(inbound);
+}
 
-		if (inbound->listener == acceptor->listener)
-			visit(inbound);
-	}
+static void kill_own(struct inbound *inbound, void *listener)
+{
+	if (inbound->listener == listener)
+		mesh_inbound_kill(inbound);
+}
+
+static void each_inbound(struct acceptor *acceptor, void (*visit)(struct inbound *inbound, void *listener))
+{
+	mesh_inbound_each(acceptor->worker, visit, acceptor->listener);
 }
 
 static void acceptor_drain(struct loop_mail *mail)
@@ -103,7 +110,7 @@ static void acceptor_drain(struct loop_mail *mail)
 	struct acceptor *acceptor = MESH_CONTAINER(mail, struct acceptor, mail);
 
 	stop_accepting(acceptor);
-	each_inbound(acceptor, mesh_inbound_drain);
+	each_inbound(acceptor, drain_own);
 	acceptor_done(acceptor);
 }
 
@@ -111,7 +118,7 @@ static void acceptor_kill(struct loop_mail *mail)
 {
 	struct acceptor *acceptor = MESH_CONTAINER(mail, struct acceptor, mail);
 
-	each_inbound(acceptor, mesh_inbound_kill);
+	each_inbound(acceptor, kill_own);
 	acceptor_done(acceptor);
 }
 
@@ -189,7 +196,7 @@ static void borrowed_drain(struct loop_mail *mail)
 
 	if (acceptor->worker) {
 		stop_accepting(acceptor);
-		each_inbound(acceptor, mesh_inbound_drain);
+		each_inbound(acceptor, drain_own);
 	}
 	atomic_fetch_sub(&listener->mails, 1);
 	mesh_listener_reap(listener);
@@ -202,9 +209,9 @@ static void borrowed_close(struct loop_mail *mail)
 
 	if (acceptor->worker) {
 		stop_accepting(acceptor);
-		each_inbound(acceptor, mesh_inbound_drain);
+		each_inbound(acceptor, drain_own);
 		if (mesh_timer_start(acceptor->worker->env.loop, &acceptor->grace, (uint64_t)listener->grace_ms * 1000000))
-			each_inbound(acceptor, mesh_inbound_kill);
+			each_inbound(acceptor, kill_own);
 	}
 	atomic_fetch_sub(&listener->mails, 1);
 	mesh_listener_reap(listener);
@@ -212,7 +219,7 @@ static void borrowed_close(struct loop_mail *mail)
 
 static void grace_over(struct loop_timer *timer)
 {
-	each_inbound(MESH_CONTAINER(timer, struct acceptor, grace), mesh_inbound_kill);
+	each_inbound(MESH_CONTAINER(timer, struct acceptor, grace), kill_own);
 }
 
 /* By mail even on its own thread: connections may be walked over, or run the callback this is called from. */

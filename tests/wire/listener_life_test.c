@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How a listener ends: from a callback of its worker, after its worker, while draining; and connections that outlive a policy. */
+/* How a listener ends: from a callback of its worker, after its worker, while draining; and what outlives a policy. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
