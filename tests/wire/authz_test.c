@@ -51,6 +51,15 @@ static void handler(struct mesh_call *call, void *user)
 	mesh_call_respond(call, 200, NULL, 0, mesh_call_path(call), true);
 }
 
+/* Each configuration has its own: an earlier one may still be read while the test goes on to the next. */
+static struct authz_config *own_copy(struct arena *arena, const struct authz_config *config)
+{
+	struct authz_config *copy = mesh_arena_array(arena, 1, sizeof(*copy));
+
+	*copy = *config;
+	return copy;
+}
+
 static void edit_chain(struct data_plane *plane, struct chain *chain, struct arena *arena, bool inbound)
 {
 	struct gate *gate = plane->user;
@@ -69,10 +78,10 @@ static void edit_chain(struct data_plane *plane, struct chain *chain, struct are
 		chain->http->filter_count = 1;
 		chain->http->filters[0].kind = HTTP_FILTER_AUTHZ;
 		chain->http->filters[0].name = text("envoy.filters.http.rbac");
-		chain->http->filters[0].authz = &gate->http;
+		chain->http->filters[0].authz = own_copy(arena, &gate->http);
 	}
 	if (gate->has_network) {
-		chain->authz = &gate->network;
+		chain->authz = own_copy(arena, &gate->network);
 		chain->authz_count = 1;
 	}
 }
