@@ -32,6 +32,16 @@ struct mesh_request {
 	uint32_t timeout_ms;              /* bound on the whole call, retries included; 0: the route's timeout alone */
 	size_t response_bytes_max;        /* bound on a response body kept for mesh_call_body; 0: 16 MiB */
 	struct mesh_worker *worker;       /* NULL: the calling thread's own, implicit worker */
+	/*
+	 * What the application speaks, as a sidecar would see it: which of a sniffed port's listeners catches the request, and
+	 * the version that goes out where the mesh says "as downstream". Else the mesh decides.
+	 */
+	enum mesh_http_version version;
+	/*
+	 * Asks to go on in another protocol ("websocket") when not absent: send more_body; a response 101 agrees, and data goes
+	 * both ways until both ends.
+	 */
+	struct mesh_slice upgrade;
 };
 
 /* How a call ended. Since: 0.1 */
@@ -57,7 +67,7 @@ struct mesh_peer {
 	size_t size;
 	struct mesh_slice identity;    /* the verified SPIFFE URI, absent over plaintext */
 	struct mesh_slice address;     /* "ip:port" */
-	struct mesh_slice protocol;    /* "http/1.1" */
+	struct mesh_slice protocol;    /* "http/1.1", "h2" */
 	struct mesh_slice tls_version; /* "TLSv1.3", absent over plaintext */
 	bool tls;                      /* encrypted */
 	bool mutual;                   /* and both certificates were verified */
@@ -80,6 +90,8 @@ struct mesh_call_events {
 	void (*writable)(struct mesh_call *call, void *user);
 	/* it is over: mesh_call_result tells how */
 	void (*done)(struct mesh_call *call, void *user);
+	/* client: an interim response (1xx but 101) came before the final one; headers are borrowed */
+	void (*interim)(struct mesh_call *call, int status, const struct mesh_header *headers, size_t count, void *user);
 };
 
 /*
@@ -184,10 +196,24 @@ MESH_EXPORT struct mesh_slice mesh_call_authority(const struct mesh_call *call);
 MESH_EXPORT struct mesh_slice mesh_call_path(const struct mesh_call *call);
 
 /*
+ * Server: the protocol the client asks to change to ("websocket"); absent when it does not. Agree with
+ * mesh_call_respond(call, 101, ..., false); mesh_call_send and the `data` event carry it from then on.
+ * Thread: the call's. Owns: lives as long as the call. Errors: none. Since: 0.1
+ */
+MESH_EXPORT struct mesh_slice mesh_call_upgrade(const struct mesh_call *call);
+
+/*
+ * Server: sends an interim response (100, 102..199) before the answer. 100 is sent only when the client waits for it.
+ * Thread: the call's. Owns: everything is copied.
+ * Errors: INVALID (status, malformed header), STATE (answered before), AGAIN, NOMEM. Since: 0.1
+ */
+MESH_EXPORT int mesh_call_inform(struct mesh_call *call, int status, const struct mesh_header *headers, size_t count);
+
+/*
  * Server: begins the answer. `body` is all of it when `end`, else its beginning and mesh_call_send goes on. Without `end`
  * and without a content-length header the body is chunked. Hop-by-hop headers are refused.
  * Thread: the call's (library worker: any). Owns: everything is copied.
- * Errors: INVALID (status outside 200..599, malformed header), STATE (answered before), AGAIN, NOMEM. Since: 0.1
+ * Errors: INVALID (status neither 101 nor in 200..599, malformed header), STATE (answered before), AGAIN, NOMEM. Since: 0.1
  */
 MESH_EXPORT int mesh_call_respond(struct mesh_call *call, int status, const struct mesh_header *headers,
 				  size_t header_count, struct mesh_slice body, bool end);

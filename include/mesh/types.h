@@ -29,6 +29,12 @@ struct mesh_slice {
 	size_t len;
 };
 
+/* Version of HTTP an application speaks: what a sidecar would see it send. Since: 0.1 */
+enum mesh_http_version {
+	MESH_HTTP_1_1 = 0,
+	MESH_HTTP_2 = 2,
+};
+
 /* One header or trailer field. Names compare without regard to case. Since: 0.1 */
 struct mesh_header {
 	struct mesh_slice name;

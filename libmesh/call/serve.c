@@ -63,7 +63,7 @@ static void on_head(struct exchange *exchange, struct http_head *head, bool end)
 		return;
 	}
 	if (head->expects_continue && !end)
-		mesh_exchange_send_continue(exchange);
+		mesh_exchange_send_interim(exchange, &(struct http_head){.status = 100, .content_length = -1});
 	if (call->serve.body_max) {
 		call->serve.buffering = true; /* the handler comes with `end` */
 		return;

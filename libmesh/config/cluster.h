@@ -4,6 +4,7 @@
 #define MESH_CONFIG_CLUSTER_H
 
 #include "config/endpoint.h"
+#include "config/http2.h"
 #include "config/object.h"
 #include "config/tls.h"
 
@@ -86,6 +87,9 @@ struct cluster_config {
 	struct circuit_breaker breaker;   /* default priority */
 	struct outlier_config outlier;
 	enum upstream_protocol protocol;
+	struct http2_config http2;
+	bool metadata_exchange;         /* filters[]: istio.metadata_exchange for TCP */
+	struct mesh_slice metadata_exchange_protocol; /* ALPN under which both sides send it */
 	uint64_t requests_per_connection_max; /* 0: any */
 	int64_t idle_timeout_ns;        /* of pooled connections; -1: 1 h; 0 none */
 	int64_t connection_duration_max_ns; /* 0 none */

@@ -4,6 +4,7 @@
 #define MESH_CONFIG_LISTENER_H
 
 #include "config/authz.h"
+#include "config/http2.h"
 #include "config/object.h"
 #include "config/route.h"
 #include "config/tls.h"
@@ -42,6 +43,12 @@ enum forward_client_cert {
 	FORWARD_CERT_ALWAYS_FORWARD_ONLY,
 };
 
+enum http_codec {
+	HTTP_CODEC_AUTO, /* by ALPN, else by the first bytes */
+	HTTP_CODEC_HTTP1,
+	HTTP_CODEC_HTTP2,
+};
+
 struct http_config {
 	struct mesh_slice stat_prefix;
 	struct mesh_slice route_name;       /* RDS name; absent when inline */
@@ -71,6 +78,10 @@ struct http_config {
 	bool reject_underscores, drop_underscores; /* headers_with_underscores_action */
 	bool proxy_100_continue;
 	bool strip_host_port, strip_any_host_port;
+	enum http_codec codec;
+	struct http2_config http2;
+	struct mesh_slice *upgrades;        /* protocols requests may change to, lower case ("websocket") */
+	size_t upgrade_count;
 };
 
 enum chain_kind {
@@ -110,7 +121,12 @@ struct chain {
 	struct weighted_cluster *tcp_weighted;
 	size_t tcp_weighted_count;
 	uint32_t tcp_weighted_total;
+	uint32_t tcp_connect_attempts;  /* max_connect_attempts; 0: 1 */
+	int64_t tcp_idle_timeout_ns;    /* -1: 1 h; 0 none */
+	int64_t tcp_duration_max_ns;    /* max_downstream_connection_duration; 0 none */
+	struct mesh_slice tcp_stat_prefix;
 	bool metadata_exchange;         /* istio.metadata_exchange on the network level */
+	struct mesh_slice metadata_exchange_protocol; /* ALPN under which both sides send it ("istio-peer-exchange") */
 	struct mesh_slice reason;       /* CHAIN_FAIL_CLOSED */
 	int64_t transport_timeout_ns;   /* TLS handshake; 0 none */
 };

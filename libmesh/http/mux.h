@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A mux carries exchanges (a request and its response) over one transport. It owns framing, keep-alive, flow control and
- * message bounds; it knows no routes, retries or policies. The second of the three ops tables: mux_http1 now, mux_http2
- * and mux_tcp behind the same seam.
+ * message bounds; it knows no routes, retries or policies. The second of the three ops tables: mux_http1 and mux_http2.
  *
  * Rules: all on the owner's thread. Events never come from inside the function that caused them, except from
  * mesh_mux_ready and mesh_mux_flush (`over` from flush when writing fails). Inside an event any function may be called,
@@ -12,6 +11,7 @@
 #define MESH_HTTP_MUX_H
 
 #include "base/list.h"
+#include "config/http2.h"
 #include "http/message.h"
 
 struct exchange;
@@ -21,7 +21,7 @@ struct transport;
 struct exchange_events {
 	/* server: a request arrived; client: the final response. `end`: no body follows (`end` event is still sent) */
 	void (*head)(struct exchange *exchange, struct http_head *head, bool end);
-	void (*interim)(struct exchange *exchange, struct http_head *head); /* client: 1xx; may be NULL */
+	void (*interim)(struct exchange *exchange, struct http_head *head); /* client: 1xx but 101; may be NULL */
 	void (*data)(struct exchange *exchange, struct mesh_slice data);
 	void (*end)(struct exchange *exchange, struct headers *trailers); /* message received whole; trailers may be NULL */
 	void (*writable)(struct exchange *exchange); /* after AGAIN: room again */
@@ -39,7 +39,7 @@ struct exchange {
 	struct mux *mux;     /* NULL: not on a mux */
 	struct link link;
 	uint32_t id;         /* stream number where the protocol has one */
-	unsigned state;      /* the mux's */
+	void *stream;        /* the mux's */
 	bool paused;
 	bool head_sent, head_received;
 	bool sent_end, received_end;
@@ -53,7 +53,7 @@ struct mux_owner {
 	void (*dirty)(struct mux *mux);
 	/* poll interest (mesh_mux_wants) changed */
 	void (*wants)(struct mux *mux);
-	/* an exchange ended; mesh_mux_capacity may have grown. After the exchange's `over`. */
+	/* mesh_mux_capacity may have grown: an exchange ended (after its `over`), or the peer allows more of them */
 	void (*idle)(struct mux *mux);
 	/* nothing more will be carried: all exchanges are over. 0 orderly, else why. Free the mux later, not inside. */
 	void (*closed)(struct mux *mux, int error, const char *why);
@@ -66,6 +66,7 @@ struct mux_limits {
 	size_t send_bytes_max;   /* bytes queued for sending before AGAIN: 64 KiB */
 	bool http_10;            /* server: HTTP/1.0 requests are answered; else 426 as Envoy does */
 	uint64_t requests_max;   /* exchanges a connection may carry, 0: any number */
+	struct http2_config http2; /* zero: defaults */
 };
 extern const struct mux_limits mesh_mux_limits_default;
 
@@ -75,17 +76,25 @@ struct mux_ops {
 	int (*send_head)(struct exchange *exchange, const struct http_head *head, bool end);
 	int (*send_data)(struct exchange *exchange, struct mesh_slice data, bool end); /* copies all or nothing; AGAIN */
 	int (*send_trailers)(struct exchange *exchange, const struct headers *trailers); /* ends the message */
-	int (*send_continue)(struct exchange *exchange); /* server: 100 Continue, harmless when not expected */
+	/* server: a 1xx head but 101 before the response; 100 is harmless when it is not expected */
+	int (*send_interim)(struct exchange *exchange, const struct http_head *head);
 	void (*pause)(struct exchange *exchange, bool paused); /* receiving; may deliver buffered data later, not inside */
-	/* takes the exchange off at once: no event follows. HTTP/1.1: the connection cannot go on. */
+	/*
+	 * Takes the exchange off at once: no event follows. HTTP/1.1: the connection cannot go on. HTTP/2: RST_STREAM with the
+	 * code for `error` (REFUSED: it was not begun; CANCELLED, ..), other exchanges go on.
+	 */
 	void (*reset)(struct exchange *exchange, int error);
 	void (*ready)(struct mux *mux, unsigned what); /* LOOP_READ, LOOP_WRITE, LOOP_ERROR */
 	void (*flush)(struct mux *mux);                /* writes what is queued, as far as it goes */
 	unsigned (*wants)(const struct mux *mux);      /* LOOP_READ | LOOP_WRITE */
-	unsigned (*capacity)(const struct mux *mux);   /* client: exchanges that can be opened now */
+	unsigned (*capacity)(const struct mux *mux);   /* client: exchanges that can be opened now, 0 once it drains or was told to go away */
 	bool (*receiving_head)(const struct mux *mux); /* server: a request has begun and is not whole: slow peers */
 	/* server: the request that has begun comes too slowly: its status, then the end. The owner flushes */
 	void (*refuse)(struct mux *mux, int status, const char *why);
+	/* HTTP/2: asks the peer for a sign of life; mux->pings counts those it owes. HTTP/1.1: nothing */
+	void (*ping)(struct mux *mux);
+	/* everything on it ends with `error`, `closed` follows from the next flush */
+	void (*abort)(struct mux *mux, int error, const char *why);
 	void (*drain)(struct mux *mux); /* no further exchange; closes when the present ones ended (Connection: close / GOAWAY) */
 	void (*destroy)(struct mux *mux); /* frees the mux, not the transport; exchanges still on it get no event */
 };
@@ -93,13 +102,14 @@ struct mux_ops {
 struct mux {
 	const struct mux_ops *ops;
 	const struct mux_owner *owner;
-	void *user; /* the owner's, set after mesh_mux_http1_new */
+	void *user; /* the owner's, set after it was made */
 	struct transport *transport; /* handshake done; owned by the connection */
 	const struct mesh_mem *mem;
 	struct mux_limits limits;
 	bool server;
 	bool draining;
 	unsigned active;       /* exchanges on it */
+	unsigned pings;        /* sent and not answered */
 	uint64_t carried;      /* exchanges so far */
 	uint64_t read_bytes;   /* of the transport */
 	uint64_t written_bytes;
@@ -125,9 +135,9 @@ static inline int mesh_exchange_send_trailers(struct exchange *exchange, const s
 	return exchange->mux->ops->send_trailers(exchange, trailers);
 }
 
-static inline int mesh_exchange_send_continue(struct exchange *exchange)
+static inline int mesh_exchange_send_interim(struct exchange *exchange, const struct http_head *head)
 {
-	return exchange->mux->ops->send_continue(exchange);
+	return exchange->mux->ops->send_interim(exchange, head);
 }
 
 static inline void mesh_exchange_pause(struct exchange *exchange, bool paused)
@@ -170,6 +180,16 @@ static inline void mesh_mux_refuse(struct mux *mux, int status, const char *why)
 	mux->ops->refuse(mux, status, why);
 }
 
+static inline void mesh_mux_ping(struct mux *mux)
+{
+	mux->ops->ping(mux);
+}
+
+static inline void mesh_mux_abort(struct mux *mux, int error, const char *why)
+{
+	mux->ops->abort(mux, error, why);
+}
+
 static inline void mesh_mux_drain(struct mux *mux)
 {
 	mux->ops->drain(mux);
@@ -183,6 +203,8 @@ static inline void mesh_mux_free(struct mux *mux) /* NULL allowed */
 
 /* `head`: bytes already read from the transport's socket in plaintext while sniffing (copied). */
 int mesh_mux_http1_new(const struct mesh_mem *mem, struct transport *transport, bool server, const struct mux_owner *owner,
+		       const struct mux_limits *limits, struct mesh_slice head, struct mux **mux);
+int mesh_mux_http2_new(const struct mesh_mem *mem, struct transport *transport, bool server, const struct mux_owner *owner,
 		       const struct mux_limits *limits, struct mesh_slice head, struct mux **mux);
 
 #endif

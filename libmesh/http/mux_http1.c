@@ -10,12 +10,6 @@
 
 #include "loop/loop.h"
 
-const struct mux_limits mesh_mux_limits_default = {
-	.head_bytes_max = 60 * 1024,
-	.header_count_max = 100,
-	.send_bytes_max = 64 * 1024,
-};
-
 void mesh_mux_http1_doom(struct http1 *http1, int error, const char *why)
 {
 	if (http1->dead)
@@ -229,6 +223,17 @@ static void http1_refuse(struct mux *mux, int status, const char *why)
 	mesh_mux_http1_answer_wrong(http1);
 }
 
+/* The protocol has no question that must be answered at any time. */
+static void http1_ping(struct mux *mux)
+{
+}
+
+static void http1_abort(struct mux *mux, int error, const char *why)
+{
+	mesh_mux_http1_fail(http1_of(mux), error, why);
+	http1_make_dirty(http1_of(mux));
+}
+
 static void http1_drain(struct mux *mux)
 {
 	struct http1 *http1 = http1_of(mux);
@@ -265,7 +270,7 @@ static const struct mux_ops http1_ops = {
 	.send_head = mesh_mux_http1_send_head,
 	.send_data = mesh_mux_http1_send_data,
 	.send_trailers = mesh_mux_http1_send_trailers,
-	.send_continue = mesh_mux_http1_send_continue,
+	.send_interim = mesh_mux_http1_send_interim,
 	.pause = http1_pause,
 	.reset = http1_reset,
 	.ready = http1_ready,
@@ -274,6 +279,8 @@ static const struct mux_ops http1_ops = {
 	.capacity = http1_capacity,
 	.receiving_head = http1_receiving_head,
 	.refuse = http1_refuse,
+	.ping = http1_ping,
+	.abort = http1_abort,
 	.drain = http1_drain,
 	.destroy = http1_destroy,
 };

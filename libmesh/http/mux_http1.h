@@ -104,6 +104,6 @@ void mesh_mux_http1_tell_writable(struct http1 *http1);
 int mesh_mux_http1_send_head(struct exchange *exchange, const struct http_head *head, bool end);
 int mesh_mux_http1_send_data(struct exchange *exchange, struct mesh_slice data, bool end);
 int mesh_mux_http1_send_trailers(struct exchange *exchange, const struct headers *trailers);
-int mesh_mux_http1_send_continue(struct exchange *exchange);
+int mesh_mux_http1_send_interim(struct exchange *exchange, const struct http_head *head);
 
 #endif

@@ -165,15 +165,17 @@ int mesh_mux_http1_send_trailers(struct exchange *exchange, const struct headers
 	return 0;
 }
 
-int mesh_mux_http1_send_continue(struct exchange *exchange)
+int mesh_mux_http1_send_interim(struct exchange *exchange, const struct http_head *head)
 {
 	struct http1 *http1 = http1_of(exchange->mux);
 	int rc;
 
-	if (!http1->want_continue || exchange->head_sent)
+	if (exchange->head_sent)
+		return MESH_ERROR_STATE;
+	if (http1->old_peer || (head->status == 100 && !http1->want_continue))
 		return 0;
 	http1->want_continue = false;
-	rc = mesh_buf_append(&http1->out, MESH_SLICE("HTTP/1.1 100 Continue\r\n\r\n"));
+	rc = mesh_http1_write_response(&http1->out, head, HTTP1_BODY_NONE, false);
 	if (!rc)
 		http1_make_dirty(http1);
 	return rc;

@@ -15,14 +15,15 @@ MAY_INCLUDE = {
     "policy": "config base",
     "lb": "config base",
     "net": "config loop base",
-    "http": "base",
+    "http": "config base",
     "cluster": "lb policy http net config loop base",
     "call": "cluster policy http net config loop base",
     "control": "loop base",
+    "grpc": "base",
     "identity": "control net config loop base",
     "xds": "identity control config loop base",
     "telemetry": "config base",
-    "api": "call cluster xds identity telemetry control lb policy http net config loop base",
+    "api": "grpc call cluster xds identity telemetry control lb policy http net config loop base",
 }
 # What single files may include besides: a mux sits between messages and a connection. Files of the same room without that
 # right may not include those that have it, so that none gets there by a detour; mux.h, the seam, has no need of it.
@@ -31,9 +32,11 @@ ALSO = [(r"http/mux_[a-z0-9_]+\.[ch]", "net loop")]
 # Headers of other libraries and of the system -> the files that may include them.
 ONLY_IN = [
     (r"grpc/", r"control/grpc_stream\.c"),
+    (r"nghttp2/", r"http/mux_http2\w*\.[ch]"),
+    (r"zlib\.h", r"grpc/"),
     (r"openssl/", r"(net|identity)/|policy/jwt\w*\.[ch]"),
     (r".*\.pb-c\.h", r"xds/(decode|json)\w*\.[ch]|xds/(ads|node|type_registry)\.c|identity/(ca_client|sds)\.c|telemetry/otlp\.c"),
-    (r"protobuf-c/", r"xds/|control/message\.[ch]|identity/(ca_client|sds)\.c|telemetry/otlp\.c"),
+    (r"protobuf-c/", r"grpc/|api/grpc\w*\.c|xds/|control/message\.[ch]|identity/(ca_client|sds)\.c|telemetry/otlp\.c"),
     (r"jansson\.h", r"xds/"),
     (r"re2/", r"base/regex\.cc"),
     (r"curl/", r"telemetry/http_export\.c"),

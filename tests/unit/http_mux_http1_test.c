@@ -357,7 +357,7 @@ static void test_server_continue_and_close(void **state)
 
 	open_fixture(&f, true);
 	receive(&f, "PUT / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n");
-	assert_int_equal(mesh_exchange_send_continue(&f.seen[0].exchange), 0);
+	assert_int_equal(mesh_exchange_send_interim(&f.seen[0].exchange, &(struct http_head){.status = 100, .content_length = -1}), 0);
 	assert_sent(&f, "HTTP/1.1 100 Continue\r\n\r\n");
 	receive(&f, "x");
 	answer(&f.seen[0], 200, "");
