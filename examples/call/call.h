@@ -22,6 +22,7 @@ struct options {
 	unsigned interval_ms;
 	unsigned timeout_ms;
 	unsigned ready_ms;
+	enum mesh_http_version version;
 	bool help; /* printed already */
 	bool json;
 	bool verbose;

@@ -41,6 +41,7 @@ static int one_call(struct run *run)
 		.header_count = options->header_count,
 		.body = {options->body, options->body_len},
 		.timeout_ms = options->timeout_ms,
+		.version = options->version,
 	};
 	struct mesh_call *call;
 	int rc = mesh_call_start(run->mesh, &request, NULL, NULL, &call);

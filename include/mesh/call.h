@@ -25,6 +25,7 @@ struct mesh_request {
 	struct mesh_slice method;    /* default "GET" */
 	struct mesh_slice authority; /* required: "reviews:9080", "reviews.default.svc.cluster.local"; port 80 when absent */
 	struct mesh_slice path;      /* with query; default "/" */
+	/* those of a connection (Connection, Upgrade, ..), Host and Content-Length are left out */
 	const struct mesh_header *headers;
 	size_t header_count;
 	struct mesh_slice body;           /* the whole body, or its beginning when more_body is set */
@@ -38,8 +39,9 @@ struct mesh_request {
 	 */
 	enum mesh_http_version version;
 	/*
-	 * Asks to go on in another protocol ("websocket") when not absent: send more_body; a response 101 agrees, and data goes
-	 * both ways until both ends.
+	 * Asks to go on in another protocol ("websocket") when not absent: a GET with more_body and no `body` yet; a response
+	 * 101 agrees, and data goes both ways until both ends. What is sent before waits for the answer. Where the mesh does not
+	 * enable it the call ends with DENIED (403).
 	 */
 	struct mesh_slice upgrade;
 };
@@ -67,10 +69,14 @@ struct mesh_peer {
 	size_t size;
 	struct mesh_slice identity;    /* the verified SPIFFE URI, absent over plaintext */
 	struct mesh_slice address;     /* "ip:port" */
-	struct mesh_slice protocol;    /* "http/1.1", "h2" */
+	struct mesh_slice protocol;    /* "http/1.1", "h2", "tcp" */
 	struct mesh_slice tls_version; /* "TLSv1.3", absent over plaintext */
 	bool tls;                      /* encrypted */
 	bool mutual;                   /* and both certificates were verified */
+	/* what the peer tells of itself, proved by nothing; absent when it did not, or has not yet */
+	struct mesh_slice workload_id;        /* "sidecar~10.0.0.1~pod.ns~ns.svc.cluster.local" */
+	struct mesh_slice workload;           /* its name */
+	struct mesh_slice workload_namespace;
 };
 
 /*
@@ -135,7 +141,8 @@ MESH_EXPORT int mesh_call_wait_writable(struct mesh_call *call, int64_t timeout_
 MESH_EXPORT int mesh_call_wait(struct mesh_call *call, int64_t timeout_ms);
 
 /*
- * Gives the call up. `done` follows with CANCELLED unless it was over already. On a server the connection is reset.
+ * Gives the call up. `done` follows with CANCELLED unless it was over already. On a server the stream is reset, with
+ * HTTP/1.1 the connection.
  * Thread: see above. Owns: nothing, the reference stays. Errors: none. Since: 0.1
  */
 MESH_EXPORT void mesh_call_cancel(struct mesh_call *call);
@@ -204,7 +211,7 @@ MESH_EXPORT struct mesh_slice mesh_call_upgrade(const struct mesh_call *call);
 
 /*
  * Server: sends an interim response (100, 102..199) before the answer. 100 is sent only when the client waits for it.
- * Thread: the call's. Owns: everything is copied.
+ * Thread: the call's (library worker: any). Owns: everything is copied.
  * Errors: INVALID (status, malformed header), STATE (answered before), AGAIN, NOMEM. Since: 0.1
  */
 MESH_EXPORT int mesh_call_inform(struct mesh_call *call, int status, const struct mesh_header *headers, size_t count);

@@ -17,6 +17,13 @@ extern "C" {
  */
 typedef void mesh_handler_fn(struct mesh_call *call, void *user);
 
+/*
+ * Called for each TCP connection the policies let in, as soon as it is secured (the client may not have spoken yet). Register
+ * what to be told with mesh_stream_on, read and write now or later (stream.h).
+ * Thread: the worker that accepted the connection. Owns: `stream` is the handler's, end it with mesh_stream_close. Since: 0.1
+ */
+typedef void mesh_stream_handler_fn(struct mesh_stream *stream, void *user);
+
 /* What to serve, and how. Copied before mesh_listen returns. Since: 0.1 */
 struct mesh_listen_options {
 	size_t size;         /* sizeof(struct mesh_listen_options) */
@@ -31,6 +38,13 @@ struct mesh_listen_options {
 	int backlog;       /* 0: 1024 */
 	/* a borrowed worker to accept on; NULL: every library worker accepts */
 	struct mesh_worker *worker;
+	/*
+	 * Takes connections the mesh configuration treats as TCP. `handler` or this is required; with both, each takes its own.
+	 * A connection the configuration treats as HTTP (the service's port name or appProtocol says so, or its first bytes
+	 * where the protocol is found out) is refused where there is only this one: its policies are about requests. With
+	 * `handler` alone, TCP connections are refused unless they speak HTTP.
+	 */
+	mesh_stream_handler_fn *stream_handler;
 };
 
 /*

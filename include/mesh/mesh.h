@@ -3,7 +3,7 @@
  * libmesh: join an Istio mesh from inside the process.
  *
  * A `struct mesh` is one workload: its certificate, its configuration, its control thread. Open one per process, in the
- * process that uses it (not across fork). Then make calls (call.h), listen (listener.h), drive your own loop (worker.h),
+ * process that uses it (not across fork). Then make calls (call.h), open streams (stream.h), listen (listener.h), drive your own loop (worker.h),
  * look inside (admin.h).
  *
  * Conventions of every header: functions return >= 0 for good and < 0 for an `enum mesh_error`; option structs begin with
@@ -16,6 +16,7 @@
 #include <mesh/call.h>
 #include <mesh/error.h>
 #include <mesh/listener.h>
+#include <mesh/stream.h>
 #include <mesh/types.h>
 #include <mesh/version.h>
 #include <mesh/worker.h>

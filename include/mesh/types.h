@@ -21,6 +21,7 @@ extern "C" {
 struct mesh;
 struct mesh_call;
 struct mesh_listener;
+struct mesh_stream;
 struct mesh_worker;
 
 /* A view of bytes owned by somebody else; not NUL-terminated. {NULL, 0} is "absent". Since: 0.1 */

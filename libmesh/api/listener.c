@@ -9,10 +9,12 @@ MESH_EXPORT int mesh_listen(struct mesh *mesh, const struct mesh_listen_options 
 	struct mesh_listen_options all = {0};
 	int rc;
 
-	if (!mesh || !listener || !options || !options->size || !options->handler)
+	if (!mesh || !listener || !options || !options->size)
 		return MESH_ERROR_INVALID;
 	*listener = NULL;
 	memcpy(&all, options, options->size < sizeof(all) ? options->size : sizeof(all));
+	if (!all.handler && !all.stream_handler)
+		return MESH_ERROR_INVALID;
 	if (atomic_load(&mesh->draining))
 		return MESH_ERROR_DRAINING;
 	if (all.worker && all.worker->kind != WORKER_BORROWED)

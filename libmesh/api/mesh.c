@@ -7,6 +7,7 @@
 #include "call/mesh.h"
 #include "xds/bootstrap.h"
 #include "xds/client.h"
+#include "xds/node.h"
 
 static const unsigned library_workers_max = 256;
 
@@ -41,6 +42,11 @@ static int start(struct mesh *mesh, const struct mesh_options *options, struct w
 	if (rc)
 		return rc;
 	snprintf(mesh->pod_namespace, sizeof(mesh->pod_namespace), "%s", bootstrap->pod_namespace);
+	rc = mesh_node_greeting(bootstrap, &mesh->greeting, why);
+	if (rc) {
+		mesh_bootstrap_free(bootstrap);
+		return rc;
+	}
 	control.bootstrap = bootstrap; /* the client's from here on */
 	return mesh_xds_client_start(&control, &mesh->control);
 }

@@ -48,14 +48,16 @@ static size_t write_v4(const struct address *address, char *text)
 	char *at = text;
 
 	for (unsigned i = 0; i < 5; i++) {
-		unsigned scale = 1;
+		char digits[5], *digit = digits + sizeof(digits);
 
-		while (parts[i] / 10 >= scale)
-			scale *= 10;
 		if (i)
 			*at++ = i == 4 ? ':' : '.';
-		for (; scale; scale /= 10)
-			*at++ = (char)('0' + parts[i] / scale % 10);
+		do {
+			*--digit = (char)('0' + parts[i] % 10);
+			parts[i] /= 10;
+		} while (parts[i]);
+		while (digit < digits + sizeof(digits))
+			*at++ = *digit++;
 	}
 	*at = '\0';
 	return (size_t)(at - text);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bump allocation in blocks that double up to a bound. The first block survives a reset: warm use allocates nothing. */
+/* Bump allocation in blocks that double up to a bound. A block survives a reset: warm use allocates nothing. */
 #include "base/arena.h"
 
 #include <stdarg.h>
@@ -30,6 +30,7 @@ struct arena_block {
 
 static const size_t block_min = 2048 - sizeof(struct arena_block);
 static const size_t block_max = 64 * 1024;
+static const size_t keep_max = 8 * 1024;
 
 void mesh_arena_init(struct arena *arena, const struct mesh_mem *mem, size_t limit)
 {
@@ -50,11 +51,27 @@ static void free_from(struct arena *arena, struct arena_block *block)
 	}
 }
 
+/* The largest that is not too large to keep, so that what did not fit once fits next time, goes to the front. */
+static void choose_kept(struct arena *arena)
+{
+	struct arena_block **best = &arena->first, *kept;
+
+	for (struct arena_block **at = &arena->first->next; *at; at = &(*at)->next)
+		if ((*at)->room > (*best)->room && (*at)->room <= keep_max)
+			best = at;
+	kept = *best;
+	*best = kept->next;
+	kept->next = arena->first;
+	arena->first = kept;
+}
+
 void mesh_arena_reset(struct arena *arena)
 {
 	arena->full = false;
 	if (!arena->first)
 		return;
+	if (arena->first->next)
+		choose_kept(arena);
 	free_from(arena, arena->first->next);
 	arena->first->next = NULL;
 	arena->last = arena->first;

@@ -9,7 +9,7 @@ struct arena_block;
 
 struct arena {
 	const struct mesh_mem *mem;
-	struct arena_block *first; /* kept by reset */
+	struct arena_block *first;
 	struct arena_block *last;
 	char *next;                /* free space in `last` */
 	char *end;
@@ -19,7 +19,7 @@ struct arena {
 };
 
 void mesh_arena_init(struct arena *arena, const struct mesh_mem *mem, size_t limit); /* allocates nothing */
-void mesh_arena_reset(struct arena *arena); /* keeps the first block for reuse: a warm arena allocates nothing */
+void mesh_arena_reset(struct arena *arena); /* keeps a block for reuse: a warm arena allocates nothing */
 void mesh_arena_free(struct arena *arena);
 void *mesh_arena_alloc(struct arena *arena, size_t bytes);  /* 16-aligned; NULL when out of memory or over the limit */
 void *mesh_arena_zalloc(struct arena *arena, size_t bytes);

@@ -72,13 +72,19 @@ static int make_room(struct buf *buf, size_t bytes, size_t spare)
 	return 0;
 }
 
+/* The usual: nothing has to move. */
+static bool has_room(const struct buf *buf, size_t bytes)
+{
+	return buf->data && bytes <= buf->room - buf->end && (!buf->limit || mesh_buf_len(buf) + bytes <= buf->limit);
+}
+
 int mesh_buf_append(struct buf *buf, struct mesh_slice bytes)
 {
 	int rc;
 
 	if (!bytes.len)
 		return 0;
-	rc = make_room(buf, bytes.len, 0);
+	rc = has_room(buf, bytes.len) ? 0 : make_room(buf, bytes.len, 0);
 	if (rc)
 		return rc;
 	memcpy(buf->data + buf->end, bytes.data, bytes.len);
@@ -108,7 +114,7 @@ int mesh_buf_printf(struct buf *buf, const char *format, ...)
 
 char *mesh_buf_reserve(struct buf *buf, size_t bytes)
 {
-	return make_room(buf, bytes, 0) ? NULL : buf->data + buf->end;
+	return !has_room(buf, bytes) && make_room(buf, bytes, 0) ? NULL : buf->data + buf->end;
 }
 
 void mesh_buf_commit(struct buf *buf, size_t bytes)

@@ -135,9 +135,33 @@ static const uint32_t token_bits[8] = {
 	0x00000000, 0x03ff6cfa, 0xc7fffffe, 0x57ffffff, 0, 0, 0, 0,
 };
 
+static const uint64_t each_byte = 0x0101010101010101u, each_high = 0x8080808080808080u;
+
+/* High bits where a byte lies in from..to; exact for bytes below 0x80, which `word` must be all of. */
+static uint64_t within(uint64_t word, unsigned char from, unsigned char to)
+{
+	return (word + each_byte * (0x80u - from)) & ~(word + each_byte * (0x7fu - to)) & each_high;
+}
+
+/* The usual: lower-case letters, digits and hyphens. */
+static bool plain_token(const char *eight)
+{
+	uint64_t word;
+
+	memcpy(&word, eight, sizeof(word));
+	return !(word & each_high) &&
+	       (within(word, 'a', 'z') | within(word, '0', '9') | within(word, '-', '-')) == each_high;
+}
+
 bool mesh_header_name_valid(struct mesh_slice name)
 {
-	for (size_t i = 0; i < name.len; i++) {
+	size_t i = 0;
+
+	while (name.len - i >= 8 && plain_token(name.data + i))
+		i += 8;
+	if (i && i < name.len && name.len - i < 8 && plain_token(name.data + name.len - 8))
+		return true;
+	for (; i < name.len; i++) {
 		unsigned char c = (unsigned char)name.data[i];
 
 		if (!(token_bits[c >> 5] >> (c & 31) & 1))
@@ -146,13 +170,33 @@ bool mesh_header_name_valid(struct mesh_slice name)
 	return name.len > 0;
 }
 
+static bool blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/* Neither control characters nor DEL; bytes beyond ASCII are for the other loop to say. */
+static bool plain_text(const char *eight)
+{
+	uint64_t word;
+
+	memcpy(&word, eight, sizeof(word));
+	return !(word & each_high) && within(word, ' ', '~') == each_high;
+}
+
 bool mesh_header_value_valid(struct mesh_slice value)
 {
-	for (size_t i = 0; i < value.len; i++) {
+	size_t i = 0;
+
+	while (value.len - i >= 8 && plain_text(value.data + i))
+		i += 8;
+	if (i && i < value.len && value.len - i < 8 && plain_text(value.data + value.len - 8))
+		i = value.len;
+	for (; i < value.len; i++) {
 		unsigned char c = (unsigned char)value.data[i];
 
 		if ((c < ' ' && c != '\t') || c == 0x7f)
 			return false;
 	}
-	return mesh_slice_trim(value).len == value.len;
+	return !value.len || (!blank(value.data[0]) && !blank(value.data[value.len - 1]));
 }

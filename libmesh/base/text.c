@@ -199,14 +199,17 @@ void mesh_text_uuid(struct rand *rand, char text[MESH_UUID_BYTES])
 {
 	static const char hex[] = "0123456789abcdef";
 	uint64_t words[2] = {mesh_rand_next(rand), mesh_rand_next(rand)};
-	size_t at = 0;
+	char *at = text;
 
 	words[0] = (words[0] & ~(uint64_t)0xf000) | 0x4000;
 	words[1] = (words[1] & ~((uint64_t)3 << 62)) | (uint64_t)2 << 62;
-	for (unsigned i = 0; i < 32; i++) {
-		if (i == 8 || i == 12 || i == 16 || i == 20)
-			text[at++] = '-';
-		text[at++] = hex[words[i / 16] >> (60 - i % 16 * 4) & 15];
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned byte = words[i / 8] >> (56 - i % 8 * 8) & 0xff;
+
+		*at++ = hex[byte >> 4];
+		*at++ = hex[byte & 15];
+		if (i == 3 || i == 5 || i == 7 || i == 9)
+			*at++ = '-';
 	}
 }
 

@@ -1,23 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Carries one try of a client's call: picks an endpoint, gets a connection, sends, receives, and reports how it ended.
- * Refuses to decide whether another try follows: client_retry.c does.
+ * Carries one try of a client's call: picks an endpoint, gets a connection, receives, and reports how it ended. Refuses to
+ * know how it is sent (attempt_send.c) and to decide whether another try follows (client_retry.c).
  */
 #include "call/call.h"
 
-#include <inttypes.h>
-
-#include "base/text.h"
 #include "cluster/connection.h"
-
-static const size_t piece_bytes = 16384; /* a TLS record's worth per hand-over to the mux */
 
 static struct mesh_call *call_of(struct exchange *exchange)
 {
 	return MESH_CONTAINER(exchange, struct mesh_call, client.attempt.exchange);
 }
 
-static void attempt_failed(struct mesh_call *call, struct retry_outcome *outcome, const char *why)
+void mesh_attempt_failed(struct mesh_call *call, struct retry_outcome *outcome, const char *why)
 {
 	mesh_attempt_settle(call);
 	mesh_client_attempt_over(call, outcome, why);
@@ -54,133 +49,9 @@ void mesh_attempt_abandon(struct mesh_call *call, int error)
 	mesh_attempt_settle(call);
 }
 
-/* Sends body pieces until the mux has enough; `writable` goes on. */
-void mesh_attempt_pump(struct mesh_call *call)
+static void waiter_ready(struct pool_waiter *waiter, struct connection *connection)
 {
-	struct client_call *client = &call->client;
-	struct attempt *attempt = &client->attempt;
-	int rc = 0;
-
-	if (!attempt->head_sent || attempt->end_sent || !attempt->exchange.mux)
-		return;
-	for (;;) {
-		struct mesh_slice rest = mesh_buf_slice(&call->out);
-		bool end;
-
-		rest.data += attempt->sent;
-		rest.len -= attempt->sent;
-		if (rest.len > piece_bytes)
-			rest.len = piece_bytes;
-		end = client->out_end && attempt->sent + rest.len == mesh_buf_len(&call->out) && !client->want_trailers;
-		if (!rest.len && !end)
-			break;
-		rc = mesh_exchange_send_data(&attempt->exchange, rest, end);
-		if (rc)
-			return; /* AGAIN: `writable` comes; an error: `over` comes */
-		mesh_client_moved(call);
-		attempt->sent += rest.len;
-		call->result.sent_bytes += rest.len;
-		attempt->end_sent = end;
-		if (!client->replayable) {
-			mesh_buf_consume(&call->out, attempt->sent);
-			attempt->sent = 0;
-		}
-		if (end)
-			return;
-	}
-	if (client->out_end && client->want_trailers) {
-		attempt->end_sent = true;
-		mesh_exchange_send_trailers(&attempt->exchange, &client->trailers);
-	}
-}
-
-static int attempt_count_header(struct mesh_call *call, bool wanted, struct headers *headers)
-{
-	char digits[20];
-	size_t len;
-
-	if (!wanted)
-		return 0;
-	len = mesh_text_u64(digits, call->result.attempts);
-	struct mesh_slice value = mesh_arena_slice(&call->arena, mesh_slice_make(digits, len), NULL);
-
-	if (!value.data)
-		return MESH_ERROR_NOMEM;
-	return mesh_headers_set(headers, &call->arena, MESH_SLICE("x-envoy-attempt-count"), value);
-}
-
-/* From here on it counts as a request, as in Envoy: before, it was among the pending ones. */
-static int attempt_activate(struct mesh_call *call, struct why *why)
-{
-	struct cluster *cluster = call->client.cluster;
-	struct attempt *attempt = &call->client.attempt;
-
-	if (!mesh_breaker_take(&cluster->shared->breaker.requests, cluster->config->breaker.requests)) {
-		mesh_counter_add(&cluster->stats->rq_pending_overflow, 1);
-		return mesh_why(why, MESH_ERROR_OVERFLOW, "max_requests %" PRIu32 " of %.*s reached",
-				cluster->config->breaker.requests, (int)cluster->name.len, cluster->name.data);
-	}
-	attempt->active = true;
-	mesh_counter_add(&cluster->stats->rq_total, 1);
-	atomic_fetch_add_explicit(&attempt->endpoint->shared->active, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&attempt->endpoint->shared->rq_total, 1, memory_order_relaxed);
-	return 0;
-}
-
-static const struct exchange_events attempt_events;
-
-/* On a connection with room: everything known goes out at once. False: the connection was not touched. */
-static bool attempt_send(struct mesh_call *call, struct connection *connection)
-{
-	struct client_call *client = &call->client;
-	struct attempt *attempt = &client->attempt;
-	struct retry_outcome outcome = {.unprocessed = true};
-	bool end = client->out_end && !mesh_buf_len(&call->out) && !client->want_trailers;
-	struct why why = {{0}};
-	int rc = attempt_activate(call, &why);
-
-	if (rc) {
-		outcome.error = rc;
-		attempt_failed(call, &outcome, why.text);
-		return false;
-	}
-	attempt->connection = connection;
-	attempt->reused = connection->mux->carried > 0;
-	call->result.connect_us = attempt->reused ? 0 : (connection->connected_ns - connection->opened_ns) / 1000;
-	mesh_call_set_peer(call, connection->transport, &attempt->endpoint->address);
-	memset(&attempt->exchange, 0, sizeof(attempt->exchange));
-	attempt->exchange.events = &attempt_events;
-	attempt->exchange.arena = &call->arena;
-	rc = attempt_count_header(call, client->chosen.host->include_attempt_count, &call->request.headers);
-	if (!rc)
-		rc = mesh_exchange_open(connection->mux, &attempt->exchange);
-	if (!rc && call->paused)
-		mesh_exchange_pause(&attempt->exchange, true);
-	if (!rc)
-		rc = mesh_exchange_send_head(&attempt->exchange, &call->request, end);
-	if (!rc)
-		rc = mesh_attempt_watch(call);
-	if (rc) {
-		outcome.error = rc;
-		if (attempt->exchange.mux)
-			mesh_exchange_reset(&attempt->exchange, rc);
-		attempt_failed(call, &outcome, mesh_error_text(rc));
-		return true;
-	}
-	attempt->head_sent = true;
-	attempt->end_sent = end;
-	mesh_attempt_pump(call);
-	if (!call->in_api)
-		mesh_client_room(call);
-	/* outside the loop nobody else flushes this round */
-	if (attempt->connection && !mesh_loop_running(call->worker->env.loop))
-		mesh_connection_flush(connection);
-	return true;
-}
-
-static bool waiter_ready(struct pool_waiter *waiter, struct connection *connection)
-{
-	return attempt_send(MESH_CONTAINER(waiter, struct mesh_call, client.attempt.waiter), connection);
+	mesh_attempt_send(MESH_CONTAINER(waiter, struct mesh_call, client.attempt.waiter), connection);
 }
 
 static void waiter_failed(struct pool_waiter *waiter, int error, const char *why)
@@ -188,7 +59,7 @@ static void waiter_failed(struct pool_waiter *waiter, int error, const char *why
 	struct mesh_call *call = MESH_CONTAINER(waiter, struct mesh_call, client.attempt.waiter);
 	struct retry_outcome outcome = {.error = error, .unprocessed = true, .connect_failed = error != MESH_ERROR_OVERFLOW};
 
-	attempt_failed(call, &outcome, why);
+	mesh_attempt_failed(call, &outcome, why);
 }
 
 static void discard(struct loop_task *task);
@@ -211,7 +82,7 @@ static void on_head(struct exchange *exchange, struct http_head *head, bool end)
 	call->client.committed = true;
 	mesh_client_moved(call);
 	mesh_timer_stop(call->worker->env.loop, &attempt->timer);
-	rc = attempt_count_header(call, call->client.chosen.host->include_attempt_count_response,
+	rc = mesh_attempt_count_header(call, call->client.chosen.host->include_attempt_count_response,
 				  &call->response.headers);
 	if (!rc)
 		rc = mesh_rewrite_response(&call->client.chosen, &call->arena, &call->response.headers);
@@ -223,6 +94,17 @@ static void on_head(struct exchange *exchange, struct http_head *head, bool end)
 	call->received_head = true;
 	if (call->events.head)
 		call->events.head(call, call->user);
+}
+
+static void on_interim(struct exchange *exchange, struct http_head *head)
+{
+	struct mesh_call *call = call_of(exchange);
+
+	call->client.attempt.active_ns = mesh_loop_now_ns(call->worker->env.loop);
+	mesh_client_moved(call);
+	mesh_counter_add(&call->client.cluster->stats->rq_1xx, 1);
+	if (call->events.interim)
+		call->events.interim(call, head->status, head->headers.items, head->headers.count, call->user);
 }
 
 static void on_data(struct exchange *exchange, struct mesh_slice data)
@@ -248,7 +130,10 @@ static void on_end(struct exchange *exchange, struct headers *trailers)
 
 	if (call->client.attempt.swallowing)
 		return;
-	call->trailers = trailers;
+	if (trailers) {
+		call->client.received_trailers = *trailers;
+		call->trailers = &call->client.received_trailers;
+	}
 	call->received_end = true;
 	if (call->events.end)
 		call->events.end(call, call->user);
@@ -258,6 +143,8 @@ static void on_writable(struct exchange *exchange)
 {
 	struct mesh_call *call = call_of(exchange);
 
+	if (!mesh_attempt_go_on(call))
+		return;
 	mesh_attempt_pump(call);
 	mesh_client_room(call);
 }
@@ -303,6 +190,7 @@ static void on_over(struct exchange *exchange, int error, const char *why, bool 
 		.head_received = call->client.committed,
 	};
 
+	attempt->turned_away = attempt->connection && attempt->connection->mux->leaving;
 	if (!error)
 		count_response(call);
 	else
@@ -312,60 +200,17 @@ static void on_over(struct exchange *exchange, int error, const char *why, bool 
 		outcome.status = call->response.status;
 		outcome.headers = &call->response.headers;
 	}
-	attempt_failed(call, &outcome, why);
+	mesh_attempt_failed(call, &outcome, why);
 }
 
-static const struct exchange_events attempt_events = {
+const struct exchange_events mesh_attempt_events = {
 	.head = on_head,
+	.interim = on_interim,
 	.data = on_data,
 	.end = on_end,
 	.writable = on_writable,
 	.over = on_over,
 };
-
-static void per_try_timeout(struct loop_timer *timer)
-{
-	struct mesh_call *call = MESH_CONTAINER(timer, struct mesh_call, client.attempt.timer);
-	struct retry_outcome outcome = {.error = MESH_ERROR_TIMEOUT, .per_try_timeout = true,
-					.request_sent = call->client.attempt.head_sent};
-
-	mesh_counter_add(&call->client.cluster->stats->rq_per_try_timeout, 1);
-	mesh_attempt_abandon(call, MESH_ERROR_TIMEOUT);
-	mesh_client_attempt_over(call, &outcome, "per-try timeout");
-}
-
-static void per_try_idle(struct loop_timer *timer)
-{
-	struct mesh_call *call = MESH_CONTAINER(timer, struct mesh_call, client.attempt.idle);
-	struct loop *loop = call->worker->env.loop;
-	uint64_t limit = call->client.per_try_idle_ns;
-	uint64_t quiet = mesh_loop_now_ns(loop) - call->client.attempt.active_ns;
-	struct retry_outcome outcome = {.error = MESH_ERROR_TIMEOUT, .per_try_timeout = true, .request_sent = true,
-					.head_received = call->client.committed};
-
-	if (quiet < limit && !mesh_timer_start(loop, timer, limit - quiet))
-		return;
-	mesh_counter_add(&call->client.cluster->stats->rq_per_try_idle_timeout, 1);
-	mesh_attempt_abandon(call, MESH_ERROR_TIMEOUT);
-	mesh_client_attempt_over(call, &outcome, "per-try idle timeout");
-}
-
-int mesh_attempt_watch(struct mesh_call *call)
-{
-	struct client_call *client = &call->client;
-	struct attempt *attempt = &client->attempt;
-	struct loop *loop = call->worker->env.loop;
-	int rc = 0;
-
-	if (!client->out_end || !attempt->exchange.mux)
-		return 0;
-	if (client->per_try_ns && !client->committed)
-		rc = mesh_timer_start(loop, &attempt->timer, client->per_try_ns);
-	if (rc || !client->per_try_idle_ns)
-		return rc;
-	attempt->active_ns = mesh_loop_update_ns(loop);
-	return mesh_timer_start(loop, &attempt->idle, client->per_try_idle_ns);
-}
 
 /* Where the endpoints tried before are now. */
 static size_t find_tried(const struct client_call *client, uint32_t *indexes)
@@ -419,20 +264,18 @@ void mesh_attempt_start(struct mesh_call *call)
 	attempt->waiter.ready = waiter_ready;
 	attempt->waiter.failed = waiter_failed;
 	attempt->waiter.careful = !mesh_client_repeatable(call);
-	attempt->timer.due = per_try_timeout;
-	attempt->idle.due = per_try_idle;
 	call->result.attempts++;
 	rc = attempt_pick(call, &why);
 	if (!rc) {
 		call->result.endpoint = mesh_arena_slice(&call->arena, attempt->endpoint->shared->text, NULL);
-		rc = mesh_pool_acquire(attempt->endpoint, &attempt->waiter, &connection, &why);
+		rc = mesh_pool_acquire(&attempt->endpoint->pools[client->protocol], &attempt->waiter, &connection, &why);
 	}
 	if (!rc) {
-		if (!attempt_send(call, connection))
+		if (!mesh_attempt_send(call, connection))
 			mesh_pool_returned(connection);
 	} else if (rc != MESH_ERROR_AGAIN) {
 		outcome.error = rc;
 		outcome.connect_failed = rc != MESH_ERROR_OVERFLOW && rc != MESH_ERROR_NO_ENDPOINT;
-		attempt_failed(call, &outcome, why.text[0] ? why.text : mesh_error_text(rc));
+		mesh_attempt_failed(call, &outcome, why.text[0] ? why.text : mesh_error_text(rc));
 	}
 }

@@ -142,6 +142,7 @@ static int local_status(const struct mesh_call *call, int error)
 {
 	switch (error) {
 	case MESH_ERROR_IDLE_TIMEOUT: /* as Envoy: who is it that did not go on? */
+	case MESH_ERROR_DURATION:
 		return (call->server ? call->received_end : call->client.out_end) ? 504 : 408;
 	case MESH_ERROR_NO_ROUTE:
 		return 404;
@@ -150,7 +151,6 @@ static int local_status(const struct mesh_call *call, int error)
 	case MESH_ERROR_DENIED:
 		return 403;
 	case MESH_ERROR_TIMEOUT:
-	case MESH_ERROR_DURATION:
 		return 504;
 	case MESH_ERROR_TOO_LARGE:
 		return 413;
@@ -172,7 +172,8 @@ static void fill_result(struct mesh_call *call, int error, const char *why)
 	result->duration_us = (mesh_loop_now_ns(call->worker->env.loop) - call->started_ns) / 1000;
 	if (!error)
 		return;
-	result->flag = mesh_error_flag(error);
+	/* what is denied on the way out is a change of protocol, which Envoy has no flag for */
+	result->flag = error == MESH_ERROR_DENIED && !call->server ? "-" : mesh_error_flag(error);
 	result->local_status = local_status(call, error);
 	mesh_why(&call->why, error, "%s", why && *why ? why : mesh_error_text(error));
 	result->why = mesh_slice_of(call->why.text);
@@ -213,9 +214,9 @@ void mesh_call_finish(struct mesh_call *call, int error, const char *why)
 		tell_done(call);
 }
 
-void mesh_call_set_peer(struct mesh_call *call, const struct transport *transport, const struct address *address)
+void mesh_call_set_peer(struct mesh_call *call, const struct mux *mux, const struct address *address)
 {
-	const struct peer_info *info = &transport->peer;
+	const struct peer_info *info = &mux->transport->peer;
 	struct mesh_peer *peer = &call->peer;
 	size_t len = mesh_address_text(address, call->endpoint_text);
 
@@ -223,10 +224,22 @@ void mesh_call_set_peer(struct mesh_call *call, const struct transport *transpor
 	peer->address = mesh_slice_make(call->endpoint_text, len);
 	peer->tls = info->tls;
 	peer->mutual = info->mutual;
-	peer->protocol = MESH_SLICE("http/1.1");
+	peer->protocol = mesh_slice_of(mux->ops->protocol);
 	/* the connection may end before the call is read: what it lends is copied */
 	peer->identity = mesh_arena_slice(&call->arena, info->identity, NULL);
 	peer->tls_version = mesh_arena_slice(&call->arena, info->tls_version, NULL);
+}
+
+void mesh_call_set_events(struct mesh_call *call, const struct mesh_call_events *events, void *user)
+{
+	size_t size = events ? events->size : 0;
+
+	if (size > sizeof(call->events))
+		size = sizeof(call->events);
+	memset(&call->events, 0, sizeof(call->events));
+	if (size)
+		memcpy(&call->events, events, size);
+	call->user = user;
 }
 
 int mesh_call_take(struct mesh_call *call, struct mesh_slice data, size_t max)

@@ -32,6 +32,7 @@ struct attempt {
 	size_t sent;             /* bytes of call->out handed to the mux */
 	bool active;             /* on a connection: counted in the endpoint's and the cluster's requests */
 	bool reused;             /* its connection carried others before */
+	bool turned_away;        /* and took no more: the peer said that it leaves */
 	bool head_sent;
 	bool end_sent;
 	bool swallowing;         /* the response is not wanted: a retry follows when it ended */
@@ -44,6 +45,8 @@ struct client_call {
 	const struct retry_config *retry;
 	struct route_request match;
 	struct cluster *cluster;
+	enum mesh_http_version version; /* spoken by the application */
+	enum pool_protocol protocol;    /* it goes out with, as the cluster says */
 	struct attempt attempt;
 	bool out_end;              /* no more comes */
 	bool replayable;           /* `out` still begins at the first byte */
@@ -51,13 +54,18 @@ struct client_call {
 	bool wants_room;           /* mesh_call_send said AGAIN */
 	bool committed;            /* response bytes reached the application */
 	bool counted_retry;        /* holds one of the cluster's retries */
-	bool replayed;             /* the free second try after a stale connection was used */
+	unsigned replays;          /* free further tries, of what no peer has acted on, or once on a stale connection */
 	unsigned retries_left;
 	uint64_t per_try_ns, per_try_idle_ns; /* 0: none; in force where no retry is asked for, too */
 	uint32_t tried[CALL_TRIED_MAX]; /* hashes of endpoints: their places change with every push */
 	size_t tried_count;
 	struct headers trailers;   /* to send */
+	struct headers received_trailers; /* call->trailers: the mux's own list goes with its stream */
+	uint64_t response_ns;      /* the route's timeout, from the end of the request; 0: none */
+	bool has_stream_limit;
+	uint64_t stream_ns;        /* of the whole call */
 	struct loop_timer timeout;
+	struct loop_timer duration;
 	struct loop_timer backoff;
 	struct loop_timer idle;    /* as attempt.idle, of the call as the application sees it */
 	uint64_t idle_ns;          /* its limit; 0: none */
@@ -70,6 +78,7 @@ struct client_call {
 struct server_call {
 	struct exchange exchange;
 	struct inbound *inbound;
+	struct link link;               /* inbound->calls, while it runs */
 	struct address remote;          /* whom the request comes from, as authorization takes it */
 	struct snapshot *snapshot;      /* whose policies apply */
 	const struct http_config *http; /* in it; NULL: a TCP chain, no HTTP policy */
@@ -79,7 +88,12 @@ struct server_call {
 	bool registered;                /* mesh_call_on was used */
 	size_t body_max;                /* buffering mode */
 	bool buffering;
+	bool upgraded;                  /* answered 101: both sides speak something else */
+	bool out_end;                   /* the answer ends behind what is left of it in call->out */
 	int expired;                    /* the error it ends with although it was answered: a time limit did that */
+	struct headers trailers;        /* received */
+	uint64_t active_ns;             /* HTTP/2: when either side of it moved last, or it expired */
+	uint64_t left_bytes;            /* of the exchange, when its time was looked at last */
 };
 
 struct mesh_call {
@@ -132,7 +146,9 @@ void mesh_call_undo(struct mesh_call *call);   /* takes back mesh_call_new or me
 void mesh_call_drop(struct mesh_call *call);   /* gives a reference back, on the worker's thread or when over */
 /* Ends it: the result is `error` with call->why or `why` for words. Told now, or soon when inside the application's call. */
 void mesh_call_finish(struct mesh_call *call, int error, const char *why);
-void mesh_call_set_peer(struct mesh_call *call, const struct transport *transport, const struct address *address);
+void mesh_call_set_peer(struct mesh_call *call, const struct mux *mux, const struct address *address);
+/* Copied; may be NULL. */
+void mesh_call_set_events(struct mesh_call *call, const struct mesh_call_events *events, void *user);
 /* Received body bytes: to the application, or kept up to `max`. TOO_LARGE, NOMEM. */
 int mesh_call_take(struct mesh_call *call, struct mesh_slice data, size_t max);
 void mesh_call_set_paused(struct mesh_call *call, bool paused);
@@ -144,9 +160,15 @@ void mesh_client_begin(struct mesh_call *call); /* on its worker */
 void mesh_client_stop(struct mesh_call *call);  /* timers, attempt, snapshot: before finish */
 int mesh_client_send(struct mesh_call *call, struct mesh_slice data, bool end);
 int mesh_client_send_trailers(struct mesh_call *call, const struct mesh_header *trailers, size_t count);
+void mesh_client_room(struct mesh_call *call); /* tells `writable` when there is room again */
 
+/* client_timeout.c */
+/* As the request and its route say. NOMEM */
+int mesh_client_choose_limits(struct mesh_call *call, const struct retry_config *retry);
+int mesh_client_start_limits(struct mesh_call *call);  /* NOMEM */
+int mesh_client_request_ended(struct mesh_call *call); /* from here on an answer is due. NOMEM */
+void mesh_client_stop_limits(struct mesh_call *call);
 void mesh_client_moved(struct mesh_call *call); /* a sign of life in either direction */
-void mesh_client_room(struct mesh_call *call);  /* tells `writable` when there is room again */
 
 /* client_retry.c */
 void mesh_client_attempt_over(struct mesh_call *call, struct retry_outcome *outcome, const char *why);
@@ -156,14 +178,24 @@ bool mesh_client_retry_status(struct mesh_call *call); /* may the response just 
 
 /* attempt.c */
 void mesh_attempt_start(struct mesh_call *call);
-void mesh_attempt_pump(struct mesh_call *call);    /* sends what the mux takes of the body */
-int mesh_attempt_watch(struct mesh_call *call);    /* begins the per-try timeouts once all was said to it. NOMEM */
+int mesh_attempt_watch(struct mesh_call *call);    /* attempt_timeout.c: begins its limits once all was said to it. NOMEM */
 void mesh_attempt_abandon(struct mesh_call *call, int error); /* off the wire, no event */
 void mesh_attempt_settle(struct mesh_call *call);  /* gives back what it holds */
+/* Settles, then what follows. */
+void mesh_attempt_failed(struct mesh_call *call, struct retry_outcome *outcome, const char *why);
+extern const struct exchange_events mesh_attempt_events;
+
+/* attempt_send.c */
+/* On a connection with room: everything known goes out at once. False: the connection was not used. */
+bool mesh_attempt_send(struct mesh_call *call, struct connection *connection);
+bool mesh_attempt_go_on(struct mesh_call *call); /* the head, if it still waits. False: the try failed */
+void mesh_attempt_pump(struct mesh_call *call);  /* sends what the mux takes of the body */
+int mesh_attempt_count_header(struct mesh_call *call, bool wanted, struct headers *headers);
 
 /* serve.c */
 int mesh_serve_respond(struct mesh_call *call, int status, const struct mesh_header *headers, size_t count,
 		       struct mesh_slice body, bool end);
+int mesh_serve_inform(struct mesh_call *call, int status, const struct mesh_header *headers, size_t count);
 int mesh_serve_send(struct mesh_call *call, struct mesh_slice data, bool end);
 int mesh_serve_send_trailers(struct mesh_call *call, const struct mesh_header *trailers, size_t count);
 void mesh_serve_stop(struct mesh_call *call, int error);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decides where a client's call goes once its listener is known: virtual host, route, cluster; how long it may take.
- * Refuses to decide whether another try follows (client_retry.c) and to touch connections (attempt.c).
+ * Decides where a client's call goes once its listener is known: virtual host, route, cluster. Refuses to decide how long
+ * it may take (client_timeout.c), whether another try follows (client_retry.c), and to touch connections (attempt.c).
  */
 #include "call/call.h"
 
@@ -10,9 +10,8 @@
 #include "cluster/connection.h"
 #include "policy/internal_headers.h"
 #include "policy/redirect.h"
+#include "policy/upgrade.h"
 
-static const int64_t route_timeout_default_ns = 15000000000LL; /* Envoy's, where a route sets none */
-static const uint64_t stream_idle_default_ns = 300000000000ULL; /* Envoy's 5 minutes */
 static const size_t replay_bytes = 65536; /* a streamed body is kept for a retry up to this */
 
 static void client_fail(struct mesh_call *call, int error, const char *why)
@@ -20,8 +19,8 @@ static void client_fail(struct mesh_call *call, int error, const char *why)
 	mesh_call_finish(call, error, why);
 }
 
-/* Filters on the way out that can refuse, and the ALPN lists istio.alpn wants offered. */
-static int run_filters(struct mesh_call *call, struct mesh_slice *alpn)
+/* Filters on the way out that can refuse, and istio.alpn, if it is there. */
+static int run_filters(struct mesh_call *call, const struct http_filter **alpn)
 {
 	const struct http_config *http = call->client.http;
 
@@ -32,7 +31,7 @@ static int run_filters(struct mesh_call *call, struct mesh_slice *alpn)
 			return mesh_why(&call->why, MESH_ERROR_FAIL_CLOSED, "HTTP filter %.*s: %.*s", (int)filter->name.len,
 					filter->name.data, (int)filter->reason.len, filter->reason.data);
 		if (filter->kind == HTTP_FILTER_ALPN)
-			*alpn = filter->alpn_http11;
+			*alpn = filter;
 	}
 	return 0;
 }
@@ -65,7 +64,17 @@ static int find_route(struct mesh_call *call)
 	return 0;
 }
 
-static int find_cluster(struct mesh_call *call, struct mesh_slice alpn)
+static int check_upgrade(struct mesh_call *call)
+{
+	struct mesh_slice upgrade = call->request.upgrade;
+
+	if (!upgrade.len || mesh_upgrade_allowed(call->client.http, call->client.chosen.route, upgrade))
+		return 0;
+	return mesh_why(&call->why, MESH_ERROR_DENIED, "a change of protocol to %.*s is not enabled", (int)upgrade.len,
+			upgrade.data);
+}
+
+static int find_cluster(struct mesh_call *call, const struct http_filter *alpn)
 {
 	struct client_call *client = &call->client;
 	uint32_t hash = 0;
@@ -86,8 +95,10 @@ static int find_cluster(struct mesh_call *call, struct mesh_slice alpn)
 	if (client->cluster->config->kind != CLUSTER_EDS && client->cluster->config->kind != CLUSTER_STATIC)
 		return mesh_why(&call->why, MESH_ERROR_NO_ENDPOINT, "cluster %.*s: its discovery type cannot be called yet",
 				(int)name.len, name.data);
-	if (alpn.len)
-		mesh_cluster_offer(client->cluster, alpn);
+	client->protocol = mesh_cluster_protocol(client->cluster->config, client->version);
+	if (alpn) /* where the peer chooses, the list of HTTP/2 names both, as in Istio's own filter */
+		mesh_cluster_offer(client->cluster, client->protocol,
+				   client->protocol == POOL_HTTP1 ? alpn->alpn_http11 : alpn->alpn_http2);
 	rc = mesh_rewrite_request(&client->chosen, &call->arena, &call->request.authority, &call->request.path,
 				  &call->request.headers);
 	if (rc)
@@ -96,83 +107,13 @@ static int find_cluster(struct mesh_call *call, struct mesh_slice alpn)
 	rc = mesh_retry_policy(base, &client->match, true, &call->arena, &client->retry);
 	if (rc)
 		return rc;
+	rc = mesh_client_choose_limits(call, base);
+	if (rc)
+		return rc;
 	mesh_internal_headers_consume(&call->request.headers); /* obeyed, and not for the peer */
 	client->retries_left = client->retry ? client->retry->retries : 0;
-	client->per_try_ns = base && base->per_try_timeout_ns > 0 ? (uint64_t)base->per_try_timeout_ns : 0;
 	client->per_try_idle_ns = base && base->per_try_idle_timeout_ns > 0 ? (uint64_t)base->per_try_idle_timeout_ns : 0;
 	return 0;
-}
-
-static void timed_out(struct loop_timer *timer)
-{
-	struct mesh_call *call = MESH_CONTAINER(timer, struct mesh_call, client.timeout);
-
-	if (call->client.cluster)
-		mesh_counter_add(&call->client.cluster->stats->rq_timeout, 1);
-	mesh_attempt_abandon(call, MESH_ERROR_TIMEOUT);
-	mesh_call_finish(call, MESH_ERROR_TIMEOUT, "no whole response within the timeout");
-}
-
-/* The route's timeout is, as in Envoy, for what follows the whole request; the application's own may end earlier. */
-static int start_route_timeout(struct mesh_call *call)
-{
-	struct client_call *client = &call->client;
-	struct loop *loop = call->worker->env.loop;
-	int64_t ns = client->chosen.route->timeout_ns < 0 ? route_timeout_default_ns : client->chosen.route->timeout_ns;
-	uint64_t at = (mesh_loop_running(loop) ? mesh_loop_now_ns(loop) : mesh_loop_update_ns(loop)) + (uint64_t)ns;
-
-	if (!ns || (mesh_timer_running(&client->timeout) && client->timeout.item.key <= at))
-		return 0;
-	return mesh_timer_start_at(loop, &client->timeout, at);
-}
-
-static int start_timeout(struct mesh_call *call)
-{
-	struct client_call *client = &call->client;
-	uint64_t own_ns = (uint64_t)client->timeout_ms * 1000000;
-	int rc = 0;
-
-	client->timeout.due = timed_out;
-	if (own_ns)
-		rc = mesh_timer_start(call->worker->env.loop, &client->timeout, own_ns);
-	return rc || !client->out_end ? rc : start_route_timeout(call);
-}
-
-void mesh_client_moved(struct mesh_call *call)
-{
-	struct loop *loop = call->worker->env.loop;
-
-	if (!call->client.idle_ns && !call->client.per_try_idle_ns) /* nobody asks */
-		return;
-	/* between two rounds the loop's time is of the last one */
-	call->client.active_ns = mesh_loop_running(loop) ? mesh_loop_now_ns(loop) : mesh_loop_update_ns(loop);
-	call->client.attempt.active_ns = call->client.active_ns;
-}
-
-static void idle_due(struct loop_timer *timer)
-{
-	struct mesh_call *call = MESH_CONTAINER(timer, struct mesh_call, client.idle);
-	struct loop *loop = call->worker->env.loop;
-	uint64_t quiet = mesh_loop_now_ns(loop) - call->client.active_ns;
-
-	if (quiet < call->client.idle_ns && !mesh_timer_start(loop, timer, call->client.idle_ns - quiet))
-		return;
-	mesh_attempt_abandon(call, MESH_ERROR_IDLE_TIMEOUT);
-	mesh_call_finish(call, MESH_ERROR_IDLE_TIMEOUT, "stream timeout: nothing moved in either direction");
-}
-
-/* The route's idle timeout, else the listener's. */
-static int start_idle(struct mesh_call *call)
-{
-	struct client_call *client = &call->client;
-	int64_t ns = client->chosen.route->idle_timeout_ns;
-
-	if (ns < 0)
-		ns = client->http->stream_idle_timeout_ns;
-	client->idle_ns = ns < 0 ? stream_idle_default_ns : (uint64_t)ns;
-	client->idle.due = idle_due;
-	mesh_client_moved(call);
-	return client->idle_ns ? mesh_timer_start(call->worker->env.loop, &client->idle, client->idle_ns) : 0;
 }
 
 static int add_header(struct mesh_call *call, struct mesh_slice name, struct mesh_slice value)
@@ -240,7 +181,7 @@ static int answer_redirect(struct mesh_call *call)
 
 static int decide(struct mesh_call *call, bool *local)
 {
-	struct mesh_slice alpn = {NULL, 0};
+	const struct http_filter *alpn = NULL;
 	int rc = mesh_client_find_listener(call);
 
 	if (!rc)
@@ -249,6 +190,8 @@ static int decide(struct mesh_call *call, bool *local)
 		rc = add_headers(call);
 	if (!rc)
 		rc = find_route(call);
+	if (!rc)
+		rc = check_upgrade(call);
 	if (rc)
 		return rc;
 	switch (call->client.chosen.route->kind) {
@@ -289,9 +232,7 @@ void mesh_client_begin(struct mesh_call *call)
 	}
 	if (local)
 		return;
-	rc = start_idle(call);
-	if (!rc)
-		rc = start_timeout(call);
+	rc = mesh_client_start_limits(call);
 	if (rc) {
 		client_fail(call, rc, NULL);
 		return;
@@ -304,9 +245,8 @@ void mesh_client_stop(struct mesh_call *call)
 	struct client_call *client = &call->client;
 	struct loop *loop = call->worker->env.loop;
 
-	mesh_timer_stop(loop, &client->timeout);
+	mesh_client_stop_limits(call);
 	mesh_timer_stop(loop, &client->backoff);
-	mesh_timer_stop(loop, &client->idle);
 	mesh_loop_undefer(&client->local);
 	mesh_attempt_abandon(call, MESH_ERROR_CANCELLED);
 	if (client->counted_retry)
@@ -355,7 +295,7 @@ int mesh_client_send(struct mesh_call *call, struct mesh_slice data, bool end)
 	}
 	client->out_end = end;
 	/* without its time limits it is not taken */
-	rc = end && client->cluster ? start_route_timeout(call) : 0; /* no cluster: answered without a peer */
+	rc = end && client->cluster ? mesh_client_request_ended(call) : 0; /* no cluster: answered without a peer */
 	if (!rc)
 		rc = mesh_attempt_watch(call);
 	if (!rc)

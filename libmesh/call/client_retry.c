@@ -4,6 +4,8 @@
  */
 #include "call/call.h"
 
+static const unsigned replays_max = 8; /* a peer that sends everybody away is not called for ever */
+
 static bool idempotent(struct mesh_slice method)
 {
 	static const struct mesh_slice safe[] = {{"GET", 3}, {"HEAD", 4}, {"OPTIONS", 7}, {"TRACE", 5}, {"PUT", 3}, {"DELETE", 6}};
@@ -18,20 +20,24 @@ bool mesh_client_repeatable(const struct mesh_call *call)
 {
 	const struct client_call *client = &call->client;
 
-	return client->out_end && client->replayable && !client->replayed && idempotent(call->request.method);
+	return client->out_end && client->replayable && !client->replays && idempotent(call->request.method);
 }
 
 /*
- * A kept connection that the peer closed as we used it is nobody's failure: once, without counting as a retry, and only
- * where the peer cannot have acted on the request or acting twice does no harm.
+ * A kept connection that the peer closed as we used it, or a peer that says it goes away and did not begin with the request,
+ * is nobody's failure: no retry is counted, where the peer cannot have acted on the request or acting twice does no harm.
+ * Once; more often only where each goes to another connection.
  */
-static bool stale_connection(struct mesh_call *call, const struct retry_outcome *outcome)
+static bool nothing_lost(struct mesh_call *call, const struct retry_outcome *outcome)
 {
 	const struct client_call *client = &call->client;
+	bool refused = outcome->error == MESH_ERROR_REFUSED && outcome->unprocessed;
+	bool stale = client->attempt.reused && outcome->error == MESH_ERROR_RESET &&
+		     (outcome->unprocessed || idempotent(call->request.method));
+	unsigned most = refused && client->attempt.turned_away ? replays_max : 1;
 
-	return client->attempt.reused && outcome->error == MESH_ERROR_RESET && !client->replayed && client->replayable &&
-	       !client->committed && !client->attempt.exchange.head_received &&
-	       (outcome->unprocessed || idempotent(call->request.method));
+	return (refused || stale) && client->replays < most && client->replayable && !client->committed &&
+	       !client->attempt.exchange.head_received;
 }
 
 static bool take_retry(struct mesh_call *call)
@@ -109,8 +115,8 @@ void mesh_client_attempt_over(struct mesh_call *call, struct retry_outcome *outc
 		mesh_call_finish(call, 0, NULL);
 		return;
 	}
-	if (stale_connection(call, outcome)) {
-		client->replayed = true;
+	if (nothing_lost(call, outcome)) {
+		client->replays++;
 		if (client->tried_count) /* it is not to be avoided for that */
 			client->tried_count--;
 		call->result.attempts--;

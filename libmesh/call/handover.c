@@ -41,6 +41,9 @@ static bool carry_out(struct mesh_call *call, const struct handover *what)
 	case HANDOVER_RESPOND:
 		rc = mesh_serve_respond(call, what->status, what->headers, what->header_count, what->data, what->end);
 		break;
+	case HANDOVER_INFORM:
+		rc = mesh_serve_inform(call, what->status, what->headers, what->header_count);
+		break;
 	}
 	if (rc == MESH_ERROR_AGAIN && !atomic_load_explicit(&call->over, memory_order_relaxed))
 		return false;

@@ -10,6 +10,7 @@ enum handover_kind {
 	HANDOVER_SEND,
 	HANDOVER_TRAILERS,
 	HANDOVER_RESPOND,
+	HANDOVER_INFORM,
 };
 
 /* What must arrive also when memory is short. */

@@ -11,6 +11,7 @@
 
 #include "call/call.h"
 #include "call/serve.h"
+#include "call/stream.h"
 #include "net/sniff.h"
 
 static const unsigned linger_reads_max = 16;
@@ -56,26 +57,22 @@ static void inbound_end(struct inbound *inbound)
 	mesh_loop_defer(loop, &inbound->reap);
 }
 
-static struct mesh_call *running_call(const struct inbound *inbound)
-{
-	MESH_LIST_EACH(at, &inbound->worker->calls) {
-		struct mesh_call *call = MESH_CONTAINER(at, struct mesh_call, link);
-
-		if (call->server && call->serve.inbound == inbound && !atomic_load(&call->over))
-			return call;
-	}
-	return NULL;
-}
-
 void mesh_inbound_kill(struct inbound *inbound)
 {
-	struct mesh_call *call;
+	struct mesh_stream *stream = inbound->stream;
 
 	if (inbound->state == INBOUND_DEAD)
 		return;
 	/* calls on it end first, and take their exchanges off the mux; what one is told may end others, so each is looked for anew */
-	while ((call = running_call(inbound)))
-		mesh_call_finish(call, MESH_ERROR_CLOSED, "the connection was closed");
+	while (!mesh_list_empty(&inbound->calls))
+		mesh_call_finish(MESH_CONTAINER(inbound->calls.next, struct mesh_call, serve.link), MESH_ERROR_CLOSED,
+				 "the connection was closed");
+	/* HTTP/2 tells of each how it ended, as far as that can be sent at once */
+	if (inbound->state == INBOUND_OPEN && inbound->http2 && !inbound->in_ready)
+		mesh_mux_flush(inbound->mux);
+	inbound->stream = NULL;
+	if (stream)
+		mesh_stream_cut(stream, MESH_ERROR_CLOSED, "the connection was closed");
 	inbound_end(inbound);
 }
 
@@ -99,13 +96,16 @@ static struct exchange *mux_accept(struct mux *mux)
 {
 	struct inbound *inbound = mux->user;
 
-	return mesh_serve_accept(inbound);
+	/* the request before this one may have ended the connection */
+	return inbound->state == INBOUND_OPEN ? mesh_serve_accept(inbound) : NULL;
 }
 
 static void mux_dirty(struct mux *mux)
 {
 	struct inbound *inbound = mux->user;
 
+	if (inbound->state == INBOUND_DEAD) /* its tasks are done */
+		return;
 	inbound->dirty = true;
 	if (!inbound->in_ready)
 		mesh_loop_defer(inbound->worker->env.loop, &inbound->flush);
@@ -123,7 +123,19 @@ static void mux_idle(struct mux *mux)
 {
 	struct inbound *inbound = mux->user;
 
-	inbound->active_ns = mesh_loop_now_ns(inbound->worker->env.loop);
+	inbound->active_ns = inbound->quiet_ns = mesh_loop_now_ns(inbound->worker->env.loop);
+}
+
+void mesh_inbound_linger(struct inbound *inbound)
+{
+	struct loop *loop = inbound->worker->env.loop;
+	int rc = inbound->io.fd >= 0 ? mesh_loop_change(loop, &inbound->io, LOOP_READ)
+				     : mesh_loop_watch(loop, &inbound->io, inbound->transport->fd, LOOP_READ);
+
+	inbound->state = INBOUND_LINGERING;
+	mesh_inbound_start_timer(inbound, linger_ns);
+	if (rc)
+		inbound_end(inbound);
 }
 
 /* Everything is answered. Closing at once could destroy what the peer has not read yet: end our side and wait a little. */
@@ -140,9 +152,7 @@ static void mux_closed(struct mux *mux, int error, const char *why)
 		inbound_end(inbound);
 		return;
 	}
-	inbound->state = INBOUND_LINGERING;
-	mesh_loop_change(inbound->worker->env.loop, &inbound->io, LOOP_READ);
-	mesh_inbound_start_timer(inbound, linger_ns);
+	mesh_inbound_linger(inbound);
 }
 
 static const struct mux_owner server_owner = {
@@ -194,20 +204,45 @@ static void linger_step(struct inbound *inbound)
 		inbound_end(inbound);
 }
 
+static void begin_drain(struct inbound *inbound)
+{
+	uint64_t now = mesh_loop_now_ns(inbound->worker->env.loop);
+
+	if (inbound->mux->draining) /* a second time would be the last word */
+		return;
+	mesh_mux_drain(inbound->mux);
+	if (!inbound->http2)
+		return;
+	inbound->drain_ns = now;
+	mesh_inbound_wait_until(inbound, now + mesh_inbound_drain_limit_ns(inbound));
+}
+
 void mesh_inbound_drain(struct inbound *inbound)
 {
 	inbound->draining = true;
-	if (inbound->state == INBOUND_OPEN)
-		mesh_mux_drain(inbound->mux);
-	else if (inbound->state != INBOUND_LINGERING)
+	switch (inbound->state) {
+	case INBOUND_OPEN:
+		begin_drain(inbound);
+		break;
+	case INBOUND_DETECTING: /* a request may have come already, though nobody has looked yet */
+		mesh_inbound_open(inbound, false);
+		break;
+	case INBOUND_STREAMING: /* ends of its own accord, or with the grace time */
+	case INBOUND_LINGERING:
+		break;
+	default:
 		mesh_inbound_kill(inbound);
+	}
 }
 
-void mesh_inbound_open(struct inbound *inbound)
+void mesh_inbound_open(struct inbound *inbound, bool http2)
 {
 	struct mesh_worker *worker = inbound->worker;
 	struct mux_limits limits = mesh_mux_limits_default;
 	const struct http_config *http = inbound->chain->http;
+	const struct mesh_mem *mem = &worker->mesh->mem;
+	struct mesh_slice head = mesh_buf_slice(&inbound->head);
+	int rc;
 
 	if (http && http->request_head_kb_max)
 		limits.head_bytes_max = (size_t)http->request_head_kb_max * 1024;
@@ -216,19 +251,25 @@ void mesh_inbound_open(struct inbound *inbound)
 	if (http && http->requests_per_connection_max)
 		limits.requests_max = http->requests_per_connection_max;
 	limits.http_10 = http && http->accept_http_10;
-	if (mesh_mux_http1_new(&worker->mesh->mem, inbound->transport, true, &server_owner, &limits,
-			       inbound->tls ? (struct mesh_slice){NULL, 0} : mesh_buf_slice(&inbound->head), &inbound->mux)) {
+	if (http)
+		limits.http2 = http->http2;
+	rc = http2 ? mesh_mux_http2_new(mem, inbound->transport, true, &server_owner, &limits, head, &inbound->mux)
+		   : mesh_mux_http1_new(mem, inbound->transport, true, &server_owner, &limits, head, &inbound->mux);
+	if (rc) {
 		mesh_inbound_kill(inbound);
 		return;
 	}
+	mesh_listener_count(http2 ? &inbound->listener->stats.cx_http2 : &inbound->listener->stats.cx_http1);
 	inbound->mux->user = inbound;
+	inbound->http2 = http2;
 	inbound->state = INBOUND_OPEN;
-	inbound->active_ns = mesh_loop_now_ns(worker->env.loop);
+	inbound->head_ns = 0;
+	inbound->active_ns = inbound->opened_ns = inbound->quiet_ns = inbound->ping_ns = mesh_loop_now_ns(worker->env.loop);
 	mesh_buf_free(&inbound->head);
 	mesh_inbound_check_time(inbound);
 	mesh_loop_change(worker->env.loop, &inbound->io, mesh_mux_wants(inbound->mux));
 	if (inbound->draining)
-		mesh_mux_drain(inbound->mux);
+		begin_drain(inbound);
 	mux_step(inbound, LOOP_READ);
 }
 
@@ -243,11 +284,16 @@ static void io_ready(struct loop_io *io, unsigned what)
 	case INBOUND_SECURING:
 		mesh_inbound_secure(inbound);
 		break;
+	case INBOUND_DETECTING:
+		mesh_inbound_detect(inbound);
+		break;
 	case INBOUND_OPEN:
 		mux_step(inbound, what);
 		break;
 	case INBOUND_LINGERING:
 		linger_step(inbound);
+		break;
+	case INBOUND_STREAMING: /* the stream watches for itself */
 		break;
 	case INBOUND_WAITING: /* level-triggered: not watched for reading while it waits */
 		mesh_inbound_kill(inbound);
@@ -281,10 +327,18 @@ static void inbound_step(struct inbound *inbound)
 
 static void look_again(struct inbound *inbound, void *user)
 {
-	if (inbound->state == INBOUND_WAITING)
+	switch (inbound->state) {
+	case INBOUND_WAITING:
 		inbound_step(inbound);
-	else if (inbound->state == INBOUND_OPEN && !inbound->draining) /* a quiet one would not look for an hour */
+		break;
+	case INBOUND_DETECTING:
+	case INBOUND_OPEN:
+	case INBOUND_STREAMING: /* a quiet one would not look for an hour */
 		mesh_inbound_refresh(inbound);
+		break;
+	default: /* looks when it gets further */
+		break;
+	}
 }
 
 void mesh_inbound_retry(struct mesh_worker *worker)
@@ -310,6 +364,7 @@ void mesh_inbound_accept(struct mesh_worker *worker, struct mesh_listener *liste
 	inbound->timer.due = mesh_inbound_time_due;
 	inbound->flush.run = flush_task;
 	inbound->reap.run = reap;
+	mesh_list_init(&inbound->calls);
 	mesh_buf_init(&inbound->head, &mesh->mem, MESH_SNIFF_BYTES_MAX + 4096);
 	mesh_arena_init(&inbound->arena, &mesh->mem, head_arena_bytes);
 	atomic_fetch_add_explicit(&listener->connections, 1, memory_order_relaxed);

@@ -13,9 +13,6 @@ static const uint64_t second_ns = 1000000000ULL;
 static const uint64_t handshake_default_ns = 15 * second_ns;
 static const uint64_t sniff_longest_ns = 3600 * second_ns; /* as an idle connection */
 
-/* HTTP/2 is not spoken yet: offering it would be a promise broken. */
-static const struct mesh_slice alpn_http11 = {"\x08http/1.1", 9};
-
 void mesh_inbound_authz(const struct inbound *inbound, struct authz_request *request)
 {
 	const struct peer_info *peer = &inbound->transport->peer;
@@ -32,18 +29,29 @@ void mesh_inbound_authz(const struct inbound *inbound, struct authz_request *req
 	request->server_name = inbound->server_name;
 }
 
-static bool connection_allowed(struct inbound *inbound, const struct chain *chain)
+/* Network rules over the connection. `count`: it is new, and this decides. */
+static bool connection_allowed(struct inbound *inbound, const struct chain *chain, bool count)
 {
+	struct listener_stats *stats = &inbound->listener->stats;
 	struct authz_request request;
 	struct authz_result result;
 
 	mesh_inbound_authz(inbound, &request);
 	for (size_t i = 0; i < chain->authz_count; i++) {
 		mesh_rbac_check(&chain->authz[i], &request, &inbound->arena, &result);
-		if (!result.allowed) {
-			mesh_listener_count(&inbound->listener->stats.cx_denied);
-			return false;
+		if (count && result.shadow_checked && !result.shadow_allowed)
+			mesh_listener_count(&stats->cx_shadow_denied);
+		if (result.allowed)
+			continue;
+		if (count) {
+			mesh_listener_count(&stats->cx_denied);
+			MESH_LOG_I(&inbound->worker->mesh->log, "inbound", "port %u: %.*s denied%s%.*s", inbound->listener->port,
+				   request.uri_san_count ? (int)request.uri_sans[0].len : 23,
+				   request.uri_san_count ? request.uri_sans[0].data : "a peer without identity",
+				   result.policy.len ? " by " : ", no policy allows it", (int)result.policy.len,
+				   result.policy.len ? result.policy.data : "");
 		}
+		return false;
 	}
 	return true;
 }
@@ -66,12 +74,40 @@ void mesh_inbound_secure(struct inbound *inbound)
 		mesh_inbound_kill(inbound);
 		return;
 	}
-	if (inbound->tls)
+	if (inbound->chain->tls)
 		mesh_listener_count(&inbound->listener->stats.cx_ssl);
-	if (connection_allowed(inbound, inbound->chain))
-		mesh_inbound_open(inbound);
+	if (connection_allowed(inbound, inbound->chain, true))
+		mesh_inbound_begin(inbound);
 	else
 		mesh_inbound_kill(inbound);
+}
+
+/*
+ * As the chain has it, but where only requests are served: a peer with whom the exchange of metadata is agreed begins with
+ * it, and would be no HTTP. Without that ALPN it does not.
+ */
+static int own_tls(struct inbound *inbound, struct tls_config *tls)
+{
+	struct mesh_slice skip = inbound->chain->metadata_exchange_protocol, list;
+	char *alpn;
+	size_t len = 0;
+
+	*tls = *inbound->chain->tls;
+	if (inbound->listener->stream_handler || !skip.len)
+		return 0;
+	list = tls->alpn;
+	alpn = mesh_arena_alloc(&inbound->arena, list.len + 1);
+	if (!alpn)
+		return MESH_ERROR_NOMEM;
+	for (size_t at = 0, next; at < list.len; at = next) { /* decoded: sound */
+		next = at + 1 + (unsigned char)list.data[at];
+		if (mesh_slice_equal(mesh_slice_make(list.data + at + 1, next - at - 1), skip))
+			continue;
+		memcpy(alpn + len, list.data + at, next - at);
+		len += next - at;
+	}
+	tls->alpn = mesh_slice_make(len ? alpn : NULL, len);
+	return 0;
 }
 
 static int make_transport(struct inbound *inbound, struct why *why)
@@ -84,12 +120,12 @@ static int make_transport(struct inbound *inbound, struct why *why)
 	int rc, fd = inbound->fd;
 
 	if (!inbound->chain->tls) {
-		inbound->tls = false;
 		inbound->fd = -1;
 		return mesh_transport_plain_new(mem, fd, &inbound->transport);
 	}
-	tls = *inbound->chain->tls;
-	tls.alpn = alpn_http11;
+	rc = own_tls(inbound, &tls);
+	if (rc)
+		return mesh_why(why, rc, "no memory for a connection");
 	certificate = mesh_snapshot_secret(inbound->snapshot, tls.certificate_name);
 	roots = tls.roots_name.len ? mesh_snapshot_secret(inbound->snapshot, tls.roots_name) : NULL;
 	if (!certificate || (tls.roots_name.len && !roots) || (tls.require_client_certificate && !roots))
@@ -142,8 +178,8 @@ static void take_chain(struct inbound *inbound)
 		mesh_inbound_kill(inbound);
 		return;
 	}
-	/* TLS that is not the mesh's, on a chain that does not end it: there is no application protocol for us in it */
-	if (inbound->tls && !inbound->chain->tls)
+	/* TLS that is not the mesh's, on a chain that does not end it: bytes for a stream, no HTTP */
+	if (inbound->tls && !inbound->chain->tls && (inbound->chain->kind != CHAIN_TCP || !inbound->listener->stream_handler))
 		rc = mesh_why(&why, MESH_ERROR_PROTOCOL, "TLS not meant for the mesh");
 	if (!rc)
 		rc = make_transport(inbound, &why);
@@ -179,7 +215,7 @@ static int read_head(struct inbound *inbound)
 
 static int keep_sniffed(struct inbound *inbound, const struct sniff *sniff)
 {
-	static const struct mesh_slice http1 = {"http/1.1", 8}, h2c = {"h2c", 3};
+	static const struct mesh_slice http11 = {"http/1.1", 8}, http10 = {"http/1.0", 8}, h2c = {"h2c", 3};
 	bool failed = false;
 
 	inbound->tls = sniff->kind == SNIFF_TLS;
@@ -191,7 +227,7 @@ static int keep_sniffed(struct inbound *inbound, const struct sniff *sniff)
 	for (size_t i = 0; inbound->tls && i < sniff->alpn_count; i++)
 		inbound->alpn[i] = mesh_arena_slice(&inbound->arena, sniff->alpn[i], &failed);
 	if (sniff->kind == SNIFF_HTTP1)
-		inbound->alpn[0] = http1;
+		inbound->alpn[0] = sniff->http_10 ? http10 : http11;
 	if (sniff->kind == SNIFF_HTTP2)
 		inbound->alpn[0] = h2c;
 	return failed ? MESH_ERROR_NOMEM : 0;
@@ -199,14 +235,16 @@ static int keep_sniffed(struct inbound *inbound, const struct sniff *sniff)
 
 void mesh_inbound_sniff(struct inbound *inbound)
 {
-	struct sniff sniff = {0};
+	unsigned looks = mesh_chain_looks_for(inbound->snapshot->virtual_inbound, inbound->listener->port);
+	struct sniff sniff = {.tls_only = !(looks & CHAIN_LOOKS_FOR_HTTP), .http_only = !(looks & CHAIN_LOOKS_FOR_TLS)};
 	int rc = read_head(inbound);
 
 	if (rc == MESH_ERROR_AGAIN)
 		return;
 	if (!rc)
 		rc = mesh_sniff(mesh_buf_slice(&inbound->head), &inbound->arena, &sniff);
-	if (rc < 0 || sniff.kind == SNIFF_INVALID) {
+	/* what only begins like TLS is bytes like others, as Envoy has it, but a ClientHello without end is nothing */
+	if (rc < 0 || (sniff.kind == SNIFF_INVALID && mesh_buf_len(&inbound->head) >= MESH_SNIFF_BYTES_MAX)) {
 		mesh_inbound_kill(inbound);
 		return;
 	}
@@ -229,7 +267,7 @@ static uint64_t sniff_limit_ns(const struct inbound *inbound)
 void mesh_inbound_choose(struct inbound *inbound)
 {
 	inbound->state = INBOUND_SNIFFING;
-	if (!mesh_chain_needs_sniffing(inbound->snapshot->virtual_inbound, inbound->listener->port)) {
+	if (!mesh_chain_looks_for(inbound->snapshot->virtual_inbound, inbound->listener->port)) {
 		take_chain(inbound);
 		return;
 	}
@@ -254,15 +292,15 @@ static bool chain_fits(struct inbound *inbound, const struct chain *chain)
 		return false;
 	if (chain->tls && chain->tls->require_client_certificate && !inbound->transport->peer.mutual)
 		return false;
-	return connection_allowed(inbound, chain);
+	return connection_allowed(inbound, chain, false);
 }
 
 /*
  * Envoy drains the connections of a listener that changes: what they carry ends under the configuration it began with, and
- * the next answer says Connection: close. So here, where the connection would not be let in as it is: a chain that turned
- * from PERMISSIVE to STRICT answers the request that is under way on a plaintext connection, under its old rules, and none
- * behind it; a connection without one ends at once. A connection the new chain would take as well goes on, and its next
- * request meets the new rules.
+ * the next answer says Connection: close, or a GOAWAY that no more is taken. So here, where the connection would not be let
+ * in as it is: a chain that turned from PERMISSIVE to STRICT answers the request that is under way on a plaintext
+ * connection, under its old rules, and none behind it; a connection without one ends at once. A connection the new chain
+ * would take as well goes on, and its next request meets the new rules.
  */
 void mesh_inbound_refresh(struct inbound *inbound)
 {
@@ -270,14 +308,14 @@ void mesh_inbound_refresh(struct inbound *inbound)
 	const struct chain *chain;
 
 	mesh_worker_refresh(worker);
-	if (inbound->snapshot == worker->env.snapshot)
+	if (inbound->snapshot == worker->env.snapshot || inbound->superseded_ns)
 		return;
 	if (inbound->snapshot->virtual_inbound == worker->env.snapshot->virtual_inbound) {
 		chain = inbound->chain;
 	} else {
 		chain = choose_chain(inbound, worker->env.snapshot);
 		if (!chain_fits(inbound, chain)) {
-			mesh_inbound_drain(inbound);
+			mesh_inbound_supersede(inbound);
 			return;
 		}
 	}

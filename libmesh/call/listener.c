@@ -321,6 +321,7 @@ int mesh_listener_make(struct mesh *mesh, const struct mesh_listen_options *opti
 	listener->fd = -1;
 	listener->borrowed = options->worker;
 	listener->handler = options->handler;
+	listener->stream_handler = options->stream_handler;
 	listener->user = options->user;
 	listener->request_bytes_max = options->request_bytes_max;
 	listener->grace_ms = options->grace_ms ? options->grace_ms : grace_default_ms;

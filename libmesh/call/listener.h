@@ -24,7 +24,9 @@ struct acceptor {
 
 struct listener_stats {
 	_Atomic uint64_t cx_total, cx_destroy, cx_no_chain, cx_ssl, cx_ssl_error, cx_denied, cx_wait, cx_pre_timeout;
+	_Atomic uint64_t cx_http1, cx_http2;
 	_Atomic uint64_t rq_total, rq_2xx, rq_3xx, rq_4xx, rq_5xx, rq_denied, rq_no_route, rq_shadow_denied, rq_fail_closed;
+	_Atomic uint64_t cx_shadow_denied, tcp_cx_total, tcp_rx_bytes, tcp_tx_bytes;
 };
 
 static inline void mesh_listener_count(_Atomic uint64_t *counter)
@@ -38,7 +40,8 @@ struct mesh_listener {
 	int fd;        /* -1 once all acceptors stopped */
 	bool borrowed; /* its only acceptor is a borrowed worker */
 	uint16_t port;
-	mesh_handler_fn *handler;
+	mesh_handler_fn *handler;               /* of requests, NULL: none */
+	mesh_stream_handler_fn *stream_handler; /* of TCP connections, NULL: none */
 	void *user;
 	size_t request_bytes_max;
 	uint32_t grace_ms;

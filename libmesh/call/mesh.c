@@ -7,6 +7,7 @@
 
 #include "call/listener.h"
 #include "call/worker.h"
+#include "loop/thread.h"
 
 void mesh_notify(struct mesh *mesh)
 {
@@ -36,16 +37,11 @@ static void implicit_end(void *argument)
 
 static int init_threads(struct mesh *mesh)
 {
-	pthread_condattr_t monotonic;
-
 	mesh->start_made = !pthread_mutex_init(&mesh->shared.start, NULL);
 	if (!mesh->start_made || pthread_mutex_init(&mesh->shared.lock, NULL))
 		return MESH_ERROR_SYSTEM;
 	mesh->lock_made = true;
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	mesh->changed_made = !pthread_cond_init(&mesh->shared.changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	mesh->changed_made = !mesh_cond_init(&mesh->shared.changed);
 	if (!mesh->changed_made)
 		return MESH_ERROR_SYSTEM;
 	mesh->implicit_made = !pthread_key_create(&mesh->implicit, implicit_end);
@@ -60,6 +56,7 @@ int mesh_setup(const struct mesh_mem *mem, const struct log *log, unsigned libra
 	if (!mesh)
 		return MESH_ERROR_NOMEM;
 	mesh->mem = *mem;
+	mesh_buf_init(&mesh->greeting, &mesh->mem, 0);
 	mesh->log = *log;
 	mesh_list_init(&mesh->shared.workers);
 	mesh_list_init(&mesh->shared.listeners);
@@ -108,6 +105,7 @@ void mesh_teardown(struct mesh *mesh)
 		pthread_mutex_destroy(&mesh->shared.lock);
 	if (mesh->start_made)
 		pthread_mutex_destroy(&mesh->shared.start);
+	mesh_buf_free(&mesh->greeting); /* by its own copy of `mem`, while there is one */
 	mesh_mem_free(&mem, mesh->shared.library);
 	mesh_mem_free(&mem, mesh);
 }

@@ -21,7 +21,8 @@ struct mesh {
 	struct registry registry;
 	struct xds_client *control;
 	atomic_bool draining;
-	atomic_uint running;   /* calls of either side not over yet */
+	struct buf greeting;   /* our own metadata as a TCP connection begins with it; empty without a control plane */
+	atomic_uint running;   /* calls and streams of either side not over yet */
 	atomic_uint inbound;   /* connections accepted and not closed */
 	struct {
 		pthread_mutex_t start;  /* held while the library workers are started: once; taken before `lock` */

@@ -39,28 +39,48 @@ static bool split_authority(struct mesh_slice authority, struct mesh_slice *host
 	return host->len > 0;
 }
 
-static bool chain_takes_http1(const struct chain *chain)
+/* What an inspector would find the application to speak in plaintext. */
+static bool sniffs_as(const struct chain *chain, enum mesh_http_version version)
 {
-	if (chain->kind != CHAIN_HTTP && chain->kind != CHAIN_FAIL_CLOSED)
-		return false;
-	if (chain->match.transport.len && !mesh_slice_equal(chain->match.transport, MESH_SLICE("raw_buffer")))
-		return false;
-	if (!chain->match.alpn_count)
-		return true;
+	struct mesh_slice name = version == MESH_HTTP_2 ? MESH_SLICE("h2c") : MESH_SLICE("http/1.1");
+
 	for (size_t i = 0; i < chain->match.alpn_count; i++)
-		if (mesh_slice_equal(chain->match.alpn[i], MESH_SLICE("http/1.1")))
+		if (mesh_slice_equal(chain->match.alpn[i], name))
 			return true;
 	return false;
 }
 
-static const struct chain *http_chain(const struct listener_config *listener)
+static bool plaintext_http(const struct chain *chain)
 {
-	for (size_t i = 0; i < listener->chain_count; i++)
-		if (chain_takes_http1(&listener->chains[i]))
-			return &listener->chains[i];
-	if (listener->default_chain && chain_takes_http1(listener->default_chain))
-		return listener->default_chain;
-	return NULL;
+	if (chain->kind != CHAIN_HTTP && chain->kind != CHAIN_FAIL_CLOSED)
+		return false;
+	return !chain->match.transport.len || mesh_slice_equal(chain->match.transport, MESH_SLICE("raw_buffer"));
+}
+
+/* As a sidecar: a chain for what was sniffed goes before one for everything, which goes before the default one. */
+static const struct chain *http_chain(const struct listener_config *listener, enum mesh_http_version version)
+{
+	const struct chain *any = NULL;
+
+	for (size_t i = 0; i < listener->chain_count; i++) {
+		const struct chain *chain = &listener->chains[i];
+
+		if (!chain->match.alpn_count) {
+			any = any || !plaintext_http(chain) ? any : chain;
+			continue;
+		}
+		if (listener->http_inspector && plaintext_http(chain) && sniffs_as(chain, version))
+			return chain;
+	}
+	if (any)
+		return any;
+	return listener->default_chain && plaintext_http(listener->default_chain) ? listener->default_chain : NULL;
+}
+
+/* A connection manager that was told which version to expect takes no other. */
+static bool codec_takes(const struct http_config *http, enum mesh_http_version version)
+{
+	return http->codec == HTTP_CODEC_AUTO || (http->codec == HTTP_CODEC_HTTP2) == (version == MESH_HTTP_2);
 }
 
 /* The name in lower case, without the dot of a whole name; absent when it is too long to be one. */
@@ -110,12 +130,15 @@ int mesh_client_find_listener(struct mesh_call *call)
 	if (!listener)
 		listener = mesh_snapshot_outbound(client->snapshot, host, port);
 	if (listener)
-		chain = http_chain(listener);
+		chain = http_chain(listener, client->version);
 	if (!chain)
 		return mesh_why(&call->why, MESH_ERROR_NO_ROUTE, "no outbound HTTP listener for port %u", port);
 	if (chain->kind == CHAIN_FAIL_CLOSED)
 		return mesh_why(&call->why, MESH_ERROR_FAIL_CLOSED, "listener %.*s: %.*s", (int)listener->object.item.name.len,
 				listener->object.item.name.data, (int)chain->reason.len, chain->reason.data);
+	if (!codec_takes(chain->http, client->version))
+		return mesh_why(&call->why, MESH_ERROR_DOWNSTREAM_PROTOCOL, "listener %.*s is for the other version of HTTP",
+				(int)listener->object.item.name.len, listener->object.item.name.data);
 	client->http = chain->http;
 	return 0;
 }

@@ -15,6 +15,13 @@ static struct mesh_call *call_of(struct exchange *exchange)
 	return MESH_CONTAINER(exchange, struct mesh_call, serve.exchange);
 }
 
+/* An HTTP/2 connection moves while one of its requests does not. */
+void mesh_serve_moved(struct mesh_call *call)
+{
+	if (call->serve.inbound->http2 && !call->serve.expired)
+		call->serve.active_ns = mesh_loop_now_ns(call->worker->env.loop);
+}
+
 struct exchange *mesh_serve_accept(struct inbound *inbound)
 {
 	struct mesh_call *call;
@@ -29,7 +36,9 @@ struct exchange *mesh_serve_accept(struct inbound *inbound)
 	call->serve.snapshot = mesh_snapshot_retain(inbound->snapshot);
 	call->serve.http = inbound->chain->http;
 	call->serve.body_max = inbound->listener->request_bytes_max;
-	mesh_call_set_peer(call, inbound->transport, &inbound->remote);
+	call->serve.active_ns = call->started_ns;
+	mesh_list_push(&inbound->calls, &call->serve.link);
+	mesh_call_set_peer(call, inbound->mux, &inbound->remote);
 	return &call->serve.exchange;
 }
 
@@ -47,24 +56,35 @@ static void run_handler(struct mesh_call *call)
 	mesh_call_drop(call);
 }
 
+/* The application says that it waits for the body, or refuses it unseen. */
+static bool leaves_continue(const struct mesh_call *call)
+{
+	return call->serve.http && call->serve.http->proxy_100_continue && !call->serve.body_max;
+}
+
 static void on_head(struct exchange *exchange, struct http_head *head, bool end)
 {
 	struct mesh_call *call = call_of(exchange);
+	bool upgrade = head->upgrade.len;
 
 	call->request = *head;
 	call->received_head = true;
 	mesh_listener_count(&call->serve.inbound->listener->stats.rq_total);
+	if (mesh_slice_equal(head->method, MESH_SLICE("CONNECT"))) {
+		mesh_serve_refuse(call, MESH_ERROR_STATE, 403, "");
+		return;
+	}
 	if (!call->serve.http) /* nobody has checked it: no peer speaks for another here */
 		mesh_headers_remove(&call->request.headers, MESH_SLICE("x-forwarded-client-cert"));
 	else if (!mesh_serve_admit(call))
 		return;
-	if (call->serve.body_max && head->content_length > 0 && (uint64_t)head->content_length > call->serve.body_max) {
+	if (call->serve.body_max && !upgrade && head->content_length > 0 && (uint64_t)head->content_length > call->serve.body_max) {
 		mesh_serve_refuse(call, MESH_ERROR_TOO_LARGE, 413, "request body too large"); /* need not be sent first */
 		return;
 	}
-	if (head->expects_continue && !end)
+	if (head->expects_continue && !end && !leaves_continue(call))
 		mesh_exchange_send_interim(exchange, &(struct http_head){.status = 100, .content_length = -1});
-	if (call->serve.body_max) {
+	if (call->serve.body_max && !upgrade) { /* whose body comes when it was agreed to */
 		call->serve.buffering = true; /* the handler comes with `end` */
 		return;
 	}
@@ -77,6 +97,7 @@ static void on_data(struct exchange *exchange, struct mesh_slice data)
 	size_t max = call->serve.buffering ? call->serve.body_max : SIZE_MAX;
 	int rc;
 
+	mesh_serve_moved(call);
 	if (!call->serve.buffering && !call->events.data) /* refused, or nobody wants it */
 		return;
 	rc = mesh_call_take(call, data, max);
@@ -90,7 +111,11 @@ static void on_end(struct exchange *exchange, struct headers *trailers)
 {
 	struct mesh_call *call = call_of(exchange);
 
-	call->trailers = trailers;
+	mesh_serve_moved(call);
+	if (trailers) { /* the list is the mux's, what is in it is the call's */
+		call->serve.trailers = *trailers;
+		call->trailers = &call->serve.trailers;
+	}
 	call->received_end = true;
 	if (call->serve.buffering) {
 		call->serve.buffering = false;
@@ -104,7 +129,8 @@ static void on_writable(struct exchange *exchange)
 {
 	struct mesh_call *call = call_of(exchange);
 
-	if (mesh_handover_go_on(call))
+	mesh_serve_moved(call);
+	if (!mesh_serve_go_on(call) || mesh_handover_go_on(call))
 		return;
 	if (call->events.writable)
 		call->events.writable(call, call->user);
@@ -128,48 +154,11 @@ static const struct exchange_events serve_events = {
 	.over = on_over,
 };
 
-static struct mesh_call *present_call(const struct inbound *inbound)
-{
-	MESH_LIST_EACH(at, &inbound->worker->calls) {
-		struct mesh_call *call = MESH_CONTAINER(at, struct mesh_call, link);
-
-		if (call->server && call->serve.inbound == inbound && !atomic_load(&call->over))
-			return call;
-	}
-	return NULL;
-}
-
-uint64_t mesh_serve_receiving_since_ns(const struct inbound *inbound)
-{
-	const struct mesh_call *call = present_call(inbound);
-
-	return call && !call->received_end ? call->started_ns : 0;
-}
-
-int64_t mesh_serve_idle_timeout_ns(const struct inbound *inbound)
-{
-	const struct mesh_call *call = present_call(inbound);
-
-	return call && call->serve.chosen.route ? call->serve.chosen.route->idle_timeout_ns : -1;
-}
-
-void mesh_serve_expire(struct inbound *inbound, int error, int status, const char *why)
-{
-	struct mesh_call *call = present_call(inbound);
-
-	if (!call)
-		return;
-	call->serve.expired = error;
-	if (call->serve.responded)
-		mesh_call_finish(call, error, why);
-	else
-		mesh_serve_refuse(call, error, status, why);
-}
-
 void mesh_serve_stop(struct mesh_call *call, int error)
 {
 	if (call->serve.exchange.mux)
 		mesh_exchange_reset(&call->serve.exchange, error ? error : MESH_ERROR_CANCELLED);
+	mesh_list_remove(&call->serve.link);
 	call->result.http_status = call->response.status;
 	call->result.route = mesh_arena_slice(&call->arena, call->result.route, NULL);
 	mesh_snapshot_release(call->serve.snapshot);

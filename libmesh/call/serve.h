@@ -6,8 +6,7 @@
 #include "call/inbound.h"
 
 struct exchange *mesh_serve_accept(struct inbound *inbound); /* a request begins; NULL: no memory */
-/* Its request or its answer takes too long: `status` where nothing was answered yet, else the answer is cut off. */
-void mesh_serve_expire(struct inbound *inbound, int error, int status, const char *why);
+void mesh_serve_moved(struct mesh_call *call); /* a sign of life in either direction */
 /* serve_admit.c: everything before the application. False: answered. */
 bool mesh_serve_admit(struct mesh_call *call);
 
@@ -18,9 +17,14 @@ int mesh_serve_decorate(struct mesh_call *call);
 void mesh_serve_answer(struct mesh_call *call, int status, struct mesh_slice body, struct mesh_slice location);
 void mesh_serve_refuse(struct mesh_call *call, int error, int status, const char *body);
 
-/* When the request now being received began; 0: none is. */
-uint64_t mesh_serve_receiving_since_ns(const struct inbound *inbound);
-/* idle_timeout of the present request's route; -1: the listener's is in force. */
-int64_t mesh_serve_idle_timeout_ns(const struct inbound *inbound);
+/* There is room: what is left of an answer goes first. False: there is none behind it, or the call is over. */
+bool mesh_serve_go_on(struct mesh_call *call);
+
+/* serve_timeout.c */
+
+/* Ends the requests that take too long; when to look again, 0: no need. */
+uint64_t mesh_serve_check_time(struct inbound *inbound, uint64_t now);
+/* The connection's timer knows its route's limits from now on. */
+void mesh_serve_watch(struct mesh_call *call);
 
 #endif

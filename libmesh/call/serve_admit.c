@@ -121,14 +121,40 @@ static void strip_port(struct mesh_call *call)
 		authority->len = (size_t)colon;
 }
 
+/* A protocol to change to, if one is asked for, is one of those configured. */
+static bool upgrade_allowed(const struct mesh_call *call)
+{
+	const struct http_config *http = call->serve.http;
+
+	for (size_t i = 0; i < http->upgrade_count; i++)
+		if (mesh_slice_equal_fold(http->upgrades[i], call->request.upgrade))
+			return true;
+	return !call->request.upgrade.len;
+}
+
+/* What HTTP/1.1 has refused when reading. False: answered. */
+static bool check_head(struct mesh_call *call)
+{
+	if (call->serve.inbound->http2 && !call->request.authority.len)
+		mesh_serve_refuse(call, MESH_ERROR_DOWNSTREAM_PROTOCOL, 400, "");
+	else if (!upgrade_allowed(call))
+		mesh_serve_refuse(call, MESH_ERROR_STATE, 403, "");
+	else
+		return true;
+	return false;
+}
+
 /* Everything before the application. False: answered. */
 bool mesh_serve_admit(struct mesh_call *call)
 {
 	struct listener_stats *stats = &call->serve.inbound->listener->stats;
 	struct route_request match = {0};
 	const struct route *route;
-	int rc = mesh_path_normalize(call->serve.http, &call->arena, &call->request.path);
+	int rc;
 
+	if (!check_head(call))
+		return false;
+	rc = mesh_path_normalize(call->serve.http, &call->arena, &call->request.path);
 	if (rc == PATH_REDIRECT) {
 		mesh_serve_answer(call, 307, (struct mesh_slice){NULL, 0}, call->request.path);
 		return false;
@@ -156,8 +182,7 @@ bool mesh_serve_admit(struct mesh_call *call)
 	route = find_route(call, &match);
 	if (route)
 		call->result.route = route->name;
-	if (route && route->idle_timeout_ns > 0)
-		mesh_inbound_wait(call->serve.inbound);
+	mesh_serve_watch(call);
 	if (!filters_pass(call, &match, route)) /* whom the rules refuse does not learn what there is */
 		return false;
 	if (!route) {

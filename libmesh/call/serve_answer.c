@@ -6,6 +6,16 @@
 
 #include "call/call.h"
 
+enum grpc_status { /* as google.rpc.Code numbers them */
+	GRPC_STATUS_UNKNOWN = 2,
+	GRPC_STATUS_DEADLINE_EXCEEDED = 4,
+	GRPC_STATUS_PERMISSION_DENIED = 7,
+	GRPC_STATUS_UNIMPLEMENTED = 12,
+	GRPC_STATUS_INTERNAL = 13,
+	GRPC_STATUS_UNAVAILABLE = 14,
+	GRPC_STATUS_UNAUTHENTICATED = 16,
+};
+
 static int send_head(struct mesh_call *call, struct http_head *head, bool end)
 {
 	const struct http_config *http = call->serve.http;
@@ -30,16 +40,96 @@ static int send_head(struct mesh_call *call, struct http_head *head, bool end)
 	return 0;
 }
 
-/* An answer of our own; what still arrives of the request is not kept. */
-void mesh_serve_answer(struct mesh_call *call, int status, struct mesh_slice body, struct mesh_slice location)
+/* "application/grpc" alone or with a format behind a plus; gRPC-Web is HTTP. */
+static bool grpc_type(struct mesh_slice type)
+{
+	const struct mesh_slice grpc = MESH_SLICE("application/grpc");
+
+	return mesh_slice_prefix(type, grpc) && (type.len == grpc.len || type.data[grpc.len] == '+');
+}
+
+static enum grpc_status grpc_status_of(int error, int status)
+{
+	if (error == MESH_ERROR_DURATION)
+		return GRPC_STATUS_DEADLINE_EXCEEDED;
+	switch (status) {
+	case 307: /* its client would not follow */
+	case 400:
+		return GRPC_STATUS_INTERNAL;
+	case 401:
+		return GRPC_STATUS_UNAUTHENTICATED;
+	case 403:
+		return GRPC_STATUS_PERMISSION_DENIED;
+	case 404:
+		return GRPC_STATUS_UNIMPLEMENTED;
+	case 429:
+	case 502:
+	case 503:
+	case 504:
+		return GRPC_STATUS_UNAVAILABLE;
+	default:
+		return GRPC_STATUS_UNKNOWN;
+	}
+}
+
+/* As grpc-message has it: visible ASCII and spaces stay. Absent: no memory. */
+static struct mesh_slice percent_encoded(struct arena *arena, struct mesh_slice text)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	char *to = mesh_arena_alloc(arena, text.len * 3 + 1);
+	size_t len = 0;
+
+	if (!to)
+		return (struct mesh_slice){NULL, 0};
+	for (size_t i = 0; i < text.len; i++) {
+		unsigned char c = (unsigned char)text.data[i];
+
+		if (c >= ' ' && c < 0x7f && c != '%') {
+			to[len++] = (char)c;
+			continue;
+		}
+		to[len++] = '%';
+		to[len++] = digits[c >> 4];
+		to[len++] = digits[c & 15];
+	}
+	return mesh_slice_make(to, len);
+}
+
+/* What gRPC's client can tell its caller: status and words in a head that is all of the answer. */
+static int answer_grpc(struct mesh_call *call, int error, int status, struct mesh_slice body)
+{
+	struct http_head head = {.status = 200, .content_length = -1};
+	struct mesh_slice number = mesh_arena_printf(&call->arena, "%d", (int)grpc_status_of(error, status));
+	struct mesh_slice message = percent_encoded(&call->arena, body);
+	int rc = number.data && message.data ? 0 : MESH_ERROR_NOMEM;
+
+	if (!rc)
+		rc = mesh_headers_add(&head.headers, &call->arena, MESH_SLICE("content-type"),
+				      MESH_SLICE("application/grpc"));
+	if (!rc)
+		rc = mesh_headers_add(&head.headers, &call->arena, MESH_SLICE("grpc-status"), number);
+	if (!rc && message.len && !mesh_slice_equal(call->request.method, MESH_SLICE("HEAD")))
+		rc = mesh_headers_add(&head.headers, &call->arena, MESH_SLICE("grpc-message"), message);
+	return rc ? rc : send_head(call, &head, true);
+}
+
+/* All of it, or what finds no room goes on when there is. */
+static int send_body(struct mesh_call *call, struct mesh_slice body, bool end)
+{
+	int rc = mesh_exchange_send_data(&call->serve.exchange, body, end);
+
+	if (rc != MESH_ERROR_AGAIN)
+		return rc;
+	rc = mesh_buf_append(&call->out, body);
+	call->serve.out_end = !rc && end;
+	return rc;
+}
+
+static int answer_http(struct mesh_call *call, int status, struct mesh_slice body, struct mesh_slice location)
 {
 	struct http_head head = {.status = status, .content_length = (int64_t)body.len};
 	int rc = 0;
 
-	if (call->serve.responded || !call->serve.exchange.mux)
-		return;
-	call->serve.handled = true;
-	call->serve.buffering = false;
 	if (body.len)
 		rc = mesh_headers_add(&head.headers, &call->arena, MESH_SLICE("content-type"), MESH_SLICE("text/plain"));
 	if (!rc && location.len)
@@ -47,11 +137,38 @@ void mesh_serve_answer(struct mesh_call *call, int status, struct mesh_slice bod
 	if (!rc)
 		rc = send_head(call, &head, body.len == 0);
 	if (!rc && body.len)
-		rc = mesh_exchange_send_data(&call->serve.exchange, body, true);
-	if (rc) {
-		mesh_exchange_reset(&call->serve.exchange, rc);
-		mesh_call_finish(call, rc, NULL);
-	}
+		rc = send_body(call, body, true);
+	return rc;
+}
+
+/* Half an answer is none. */
+static void give_up(struct mesh_call *call, int error)
+{
+	if (call->serve.exchange.mux)
+		mesh_exchange_reset(&call->serve.exchange, error);
+	mesh_call_finish(call, error, NULL);
+}
+
+static void answer(struct mesh_call *call, int error, int status, struct mesh_slice body, struct mesh_slice location)
+{
+	int rc;
+
+	if (call->serve.responded || !call->serve.exchange.mux)
+		return;
+	call->serve.handled = true;
+	call->serve.buffering = false;
+	if (grpc_type(mesh_headers_get(&call->request.headers, MESH_SLICE("content-type"))))
+		rc = answer_grpc(call, error, status, body);
+	else
+		rc = answer_http(call, status, body, location);
+	if (rc)
+		give_up(call, rc);
+}
+
+/* An answer of our own; what still arrives of the request is not kept. */
+void mesh_serve_answer(struct mesh_call *call, int status, struct mesh_slice body, struct mesh_slice location)
+{
+	answer(call, 0, status, body, location);
 }
 
 void mesh_serve_refuse(struct mesh_call *call, int error, int status, const char *body)
@@ -59,7 +176,22 @@ void mesh_serve_refuse(struct mesh_call *call, int error, int status, const char
 	call->result.flag = mesh_error_flag(error);
 	call->result.local_status = status;
 	mesh_why(&call->why, error, "%s", body);
-	mesh_serve_answer(call, status, mesh_slice_of(body), (struct mesh_slice){NULL, 0});
+	answer(call, error, status, mesh_slice_of(body), (struct mesh_slice){NULL, 0});
+}
+
+bool mesh_serve_go_on(struct mesh_call *call)
+{
+	int rc;
+
+	if (!mesh_buf_len(&call->out))
+		return true;
+	rc = mesh_exchange_send_data(&call->serve.exchange, mesh_buf_slice(&call->out), call->serve.out_end);
+	if (rc == MESH_ERROR_AGAIN)
+		return false;
+	mesh_buf_clear(&call->out);
+	if (rc)
+		give_up(call, rc);
+	return !rc && !call->serve.out_end;
 }
 
 static bool hop_by_hop(struct mesh_slice name)
@@ -102,39 +234,87 @@ static void flush_now(struct mesh_call *call)
 		mesh_inbound_flush(call->serve.inbound);
 }
 
+/* What goes on in another protocol has neither length nor end that HTTP could tell. */
+static int respond_upgrade(struct mesh_call *call, struct http_head *head, struct mesh_slice body, bool end)
+{
+	int rc;
+
+	if (head->content_length >= 0)
+		return MESH_ERROR_INVALID;
+	head->upgrade = call->request.upgrade;
+	rc = send_head(call, head, false);
+	if (rc)
+		return rc;
+	call->serve.upgraded = true;
+	return body.len || end ? send_body(call, body, end) : 0;
+}
+
+static int respond_whole(struct mesh_call *call, struct http_head *head, struct mesh_slice body, bool end)
+{
+	bool empty = head->status == 204 || head->status == 304;
+	bool bodyless = empty || mesh_slice_equal(call->request.method, MESH_SLICE("HEAD"));
+	int rc;
+
+	if (end && !(bodyless && head->content_length >= 0 && !body.len)) {
+		if (head->content_length >= 0 && head->content_length != (int64_t)body.len)
+			return MESH_ERROR_INVALID;
+		head->content_length = empty ? -1 : (int64_t)body.len;
+	}
+	/* a gRPC answer without a message is its head, which has no length */
+	if (end && !body.len && grpc_type(mesh_headers_get(&head->headers, MESH_SLICE("content-type"))))
+		head->content_length = -1;
+	if (bodyless)
+		end = true;
+	rc = send_head(call, head, end && (!body.len || bodyless));
+	if (!rc && body.len && !bodyless)
+		rc = send_body(call, body, end);
+	if (!rc && !bodyless)
+		call->result.sent_bytes += body.len;
+	return rc;
+}
+
 int mesh_serve_respond(struct mesh_call *call, int status, const struct mesh_header *headers, size_t count,
 		       struct mesh_slice body, bool end)
 {
 	struct http_head head = {.status = status, .content_length = -1};
-	bool bodyless = mesh_slice_equal(call->request.method, MESH_SLICE("HEAD")) || status == 204 || status == 304;
+	bool upgrade = status == 101 && call->request.upgrade.len;
 	int rc;
 
 	if (call->serve.responded || !call->serve.exchange.mux)
 		return MESH_ERROR_STATE;
-	if (status < 200 || status > 599)
+	if ((status < 200 && !upgrade) || status > 599)
 		return MESH_ERROR_INVALID;
 	rc = response_headers(call, &head, headers, count);
 	if (!rc && call->serve.chosen.route)
 		rc = mesh_rewrite_response(&call->serve.chosen, &call->arena, &head.headers);
 	if (rc)
 		return rc;
-	if (end && !(bodyless && head.content_length >= 0 && !body.len)) {
-		if (head.content_length >= 0 && head.content_length != (int64_t)body.len)
-			return MESH_ERROR_INVALID;
-		head.content_length = status == 204 || status == 304 ? -1 : (int64_t)body.len;
-	}
-	if (bodyless)
-		end = true;
-	rc = send_head(call, &head, end && (!body.len || bodyless));
-	if (!rc && body.len && !bodyless)
-		rc = mesh_exchange_send_data(&call->serve.exchange, body, end);
-	if (rc && call->serve.responded) { /* half an answer is none */
-		mesh_exchange_reset(&call->serve.exchange, rc);
-		mesh_call_finish(call, rc, NULL);
+	mesh_serve_moved(call);
+	rc = upgrade ? respond_upgrade(call, &head, body, end) : respond_whole(call, &head, body, end);
+	if (rc && call->serve.responded) {
+		give_up(call, rc);
 		return rc;
 	}
-	if (!bodyless)
-		call->result.sent_bytes += body.len;
+	flush_now(call);
+	return rc;
+}
+
+int mesh_serve_inform(struct mesh_call *call, int status, const struct mesh_header *headers, size_t count)
+{
+	struct http_head head = {.status = status, .content_length = -1};
+	int rc;
+
+	if (call->serve.responded || !call->serve.exchange.mux)
+		return MESH_ERROR_STATE;
+	if (status < 100 || status > 199 || status == 101)
+		return MESH_ERROR_INVALID;
+	rc = response_headers(call, &head, headers, count);
+	if (!rc && head.content_length >= 0)
+		rc = MESH_ERROR_INVALID;
+	if (rc)
+		return rc;
+	mesh_serve_moved(call);
+	rc = mesh_exchange_send_interim(&call->serve.exchange, &head);
 	flush_now(call);
 	return rc;
 }
@@ -143,8 +323,11 @@ int mesh_serve_send(struct mesh_call *call, struct mesh_slice data, bool end)
 {
 	int rc;
 
-	if (!call->serve.responded || !call->serve.exchange.mux || call->serve.exchange.sent_end)
+	if (!call->serve.responded || !call->serve.exchange.mux || call->serve.exchange.sent_end || call->serve.out_end)
 		return MESH_ERROR_STATE;
+	if (mesh_buf_len(&call->out))
+		return MESH_ERROR_AGAIN;
+	mesh_serve_moved(call);
 	rc = mesh_exchange_send_data(&call->serve.exchange, data, end);
 	if (!rc)
 		call->result.sent_bytes += data.len;
@@ -157,10 +340,14 @@ int mesh_serve_send_trailers(struct mesh_call *call, const struct mesh_header *t
 	struct headers list = {0};
 	int rc = 0;
 
-	if (!call->serve.responded || !call->serve.exchange.mux || call->serve.exchange.sent_end)
+	if (!call->serve.responded || !call->serve.exchange.mux || call->serve.exchange.sent_end || call->serve.out_end)
 		return MESH_ERROR_STATE;
+	if (mesh_buf_len(&call->out))
+		return MESH_ERROR_AGAIN;
+	mesh_serve_moved(call);
 	for (size_t i = 0; i < count && !rc; i++) {
-		if (!mesh_header_name_valid(trailers[i].name) || !mesh_header_value_valid(trailers[i].value))
+		if (!mesh_header_name_valid(trailers[i].name) || !mesh_header_value_valid(trailers[i].value) ||
+		    hop_by_hop(trailers[i].name))
 			return MESH_ERROR_INVALID;
 		rc = mesh_headers_add(&list, &call->arena, trailers[i].name, trailers[i].value);
 	}

@@ -5,12 +5,13 @@
  */
 #include "call/worker.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <time.h>
 
 #include "call/call.h"
 #include "call/inbound.h"
+#include "call/stream.h"
+#include "loop/thread.h"
 
 struct mesh_slice mesh_worker_date(struct mesh_worker *worker)
 {
@@ -72,6 +73,7 @@ int mesh_worker_make(struct mesh *mesh, enum worker_kind kind, struct mesh_worke
 	mesh_list_init(&worker->calls);
 	mesh_list_init(&worker->spare);
 	mesh_list_init(&worker->inbound);
+	mesh_list_init(&worker->streams);
 	worker->env.mem = &mesh->mem;
 	worker->env.log = &mesh->log;
 	worker->env.tls = mesh->tls;
@@ -107,6 +109,7 @@ void mesh_worker_destroy(struct mesh_worker *worker)
 	pthread_mutex_unlock(&mesh->shared.lock);
 	atomic_store(&worker->driver, pthread_self());
 	mesh_listeners_leave(worker);
+	mesh_streams_end(worker);
 	while (!mesh_list_empty(&worker->inbound))
 		mesh_inbound_kill(MESH_CONTAINER(worker->inbound.next, struct inbound, link));
 	MESH_LIST_EACH_SAFE(at, &worker->calls) {
@@ -163,23 +166,17 @@ int mesh_workers_start(struct mesh *mesh)
 	pthread_mutex_lock(&mesh->shared.start);
 	while (mesh->shared.library_count < mesh->shared.library_room && !rc) {
 		struct mesh_worker *worker;
-		sigset_t all, before;
 
 		rc = mesh_worker_make(mesh, WORKER_LIBRARY, &worker);
 		if (rc)
 			break;
-		/* signals are the application's */
-		sigfillset(&all);
-		pthread_sigmask(SIG_SETMASK, &all, &before);
-		if (pthread_create(&worker->thread, NULL, library_main, worker)) {
+		rc = mesh_thread_start(&worker->thread, "mesh-worker", library_main, worker);
+		if (rc) {
 			mesh_worker_destroy(worker);
-			rc = MESH_ERROR_SYSTEM;
 		} else {
-			pthread_setname_np(worker->thread, "mesh-worker");
 			atomic_store(&worker->driver, worker->thread);
 			mesh->shared.library[mesh->shared.library_count++] = worker;
 		}
-		pthread_sigmask(SIG_SETMASK, &before, NULL);
 	}
 	pthread_mutex_unlock(&mesh->shared.start);
 	return rc;

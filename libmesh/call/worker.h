@@ -23,6 +23,7 @@ struct mesh_worker {
 	struct link spare;        /* calls to reuse: a warm call allocates nothing */
 	unsigned spare_count;
 	struct link inbound;      /* struct inbound */
+	struct link streams;      /* running, struct mesh_stream */
 	struct {
 		struct link link; /* mesh->shared.workers */
 	} shared;

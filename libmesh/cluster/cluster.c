@@ -5,31 +5,14 @@
  */
 #include "cluster/cluster.h"
 
-#include "cluster/connection.h"
+#include "cluster/dial.h"
 #include "cluster/pool.h"
-
-static void reap(struct loop_task *task)
-{
-	struct cluster_env *env = MESH_CONTAINER(task, struct cluster_env, reap);
-
-	while (!mesh_list_empty(&env->dead)) {
-		struct connection *connection = MESH_CONTAINER(env->dead.next, struct connection, link);
-		struct endpoint *endpoint = connection->endpoint;
-
-		mesh_list_remove(&connection->link);
-		mesh_mux_free(connection->mux);
-		mesh_transport_free(connection->transport);
-		mesh_config_object_release((void *)connection->config);
-		mesh_mem_free(env->mem, connection);
-		mesh_endpoint_release(endpoint); /* taken when it was opened */
-	}
-}
 
 int mesh_cluster_env_init(struct cluster_env *env)
 {
 	mesh_map_init(&env->clusters, env->mem);
 	mesh_list_init(&env->dead);
-	env->reap.run = reap;
+	env->reap.run = mesh_dial_reap;
 	mesh_rand_seed_system(&env->rand);
 	return 0;
 }
@@ -38,7 +21,8 @@ static void endpoint_free(struct endpoint *endpoint)
 {
 	struct cluster *cluster = endpoint->cluster;
 
-	mesh_timer_stop(cluster->env->loop, &endpoint->idle_timer);
+	for (int i = 0; i < POOL_PROTOCOLS; i++)
+		mesh_pool_destroy(&endpoint->pools[i]);
 	mesh_tls_session_release(endpoint->session);
 	mesh_tls_context_release(endpoint->session_context);
 	mesh_list_remove(&endpoint->link);
@@ -58,12 +42,18 @@ void mesh_endpoint_release(struct endpoint *endpoint)
 	mesh_endpoint_settle(endpoint);
 }
 
+static void drain(struct endpoint *endpoint)
+{
+	for (int i = 0; i < POOL_PROTOCOLS; i++)
+		mesh_pool_drain(&endpoint->pools[i]);
+}
+
 static void retire(struct endpoint *endpoint)
 {
 	endpoint->retired = true;
 	endpoint->choice = NULL;
 	endpoint->users++;
-	mesh_pool_drain(endpoint);
+	drain(endpoint);
 	mesh_endpoint_release(endpoint);
 }
 
@@ -80,7 +70,9 @@ static struct endpoint *endpoint_new(struct cluster *cluster, const struct endpo
 	}
 	endpoint->cluster = cluster;
 	endpoint->address = config->address;
-	mesh_pool_init(endpoint);
+	mesh_list_init(&endpoint->dials);
+	for (int i = 0; i < POOL_PROTOCOLS; i++)
+		mesh_pool_init(&endpoint->pools[i], endpoint, (enum pool_protocol)i);
 	mesh_list_push(&cluster->endpoints, &endpoint->link);
 	return endpoint;
 }
@@ -219,7 +211,7 @@ static void new_generation(struct cluster *cluster)
 {
 	cluster->generation++;
 	MESH_LIST_EACH(at, &cluster->endpoints)
-		mesh_pool_drain(MESH_CONTAINER(at, struct endpoint, link));
+		drain(MESH_CONTAINER(at, struct endpoint, link));
 }
 
 static int follow(struct cluster *cluster, const struct cluster_config *config, const struct endpoint_set *set)
@@ -338,16 +330,6 @@ int mesh_cluster_get(struct cluster_env *env, struct mesh_slice name, uint32_t h
 	return config ? 0 : MESH_ERROR_NO_CLUSTER;
 }
 
-void mesh_cluster_offer(struct cluster *cluster, struct mesh_slice alpn)
-{
-	if (alpn.len == cluster->alpn_len && !memcmp(alpn.data, cluster->alpn, alpn.len))
-		return;
-	if (alpn.len > sizeof(cluster->alpn))
-		return;
-	memcpy(cluster->alpn, alpn.data, alpn.len);
-	cluster->alpn_len = alpn.len;
-}
-
 int mesh_cluster_pick(struct cluster *cluster, const struct lb_choice *choice, struct endpoint **endpoint, uint32_t *index,
 		      struct why *why)
 {
@@ -372,16 +354,41 @@ int mesh_cluster_pick(struct cluster *cluster, const struct lb_choice *choice, s
 	return 0;
 }
 
+/* An address that configuration does not list: an endpoint for as long as somebody uses it, and of no pool. */
+int mesh_cluster_pick_address(struct cluster *cluster, const struct address *address, struct endpoint **result, struct why *why)
+{
+	struct endpoint_config config = {.address = *address, .port = mesh_address_port(address)};
+	char text[MESH_ADDRESS_TEXT_BYTES];
+	struct endpoint *endpoint = NULL;
+
+	config.text = mesh_slice_make(text, mesh_address_text(address, text));
+	MESH_LIST_EACH(at, &cluster->endpoints) {
+		struct endpoint *one = MESH_CONTAINER(at, struct endpoint, link);
+
+		if (mesh_address_equal(&one->address, address))
+			endpoint = one;
+	}
+	if (!endpoint)
+		endpoint = endpoint_new(cluster, &config);
+	if (!endpoint)
+		return mesh_why(why, MESH_ERROR_NOMEM, "no memory for endpoint %s", text);
+	endpoint->retired = true;
+	endpoint->choice = choose_transport(cluster->config, &config);
+	endpoint->users++;
+	*result = endpoint;
+	return 0;
+}
+
 void mesh_cluster_env_destroy(struct cluster_env *env)
 {
 	MESH_MAP_EACH(slot, &env->clusters) {
 		struct cluster *cluster = slot->value;
 
 		MESH_LIST_EACH(at, &cluster->endpoints)
-			mesh_pool_close(MESH_CONTAINER(at, struct endpoint, link));
+			mesh_dial_end_all(MESH_CONTAINER(at, struct endpoint, link));
 	}
 	mesh_loop_undefer(&env->reap);
-	reap(&env->reap);
+	mesh_dial_reap(&env->reap);
 	MESH_MAP_EACH(slot, &env->clusters)
 		cluster_free(slot->value);
 	mesh_map_free(&env->clusters);

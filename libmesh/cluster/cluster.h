@@ -7,14 +7,13 @@
 #define MESH_CLUSTER_CLUSTER_H
 
 #include "base/log.h"
+#include "cluster/pool.h"
 #include "cluster/registry.h"
 #include "config/snapshot.h"
 #include "lb/lb.h"
 #include "loop/loop.h"
 #include "net/tls_context.h"
 #include "net/transport.h"
-
-struct connection;
 
 /* What a worker lends to its clusters. */
 struct cluster_env {
@@ -26,7 +25,7 @@ struct cluster_env {
 	struct rand rand;
 	struct snapshot *snapshot; /* the worker's present one */
 	struct map clusters;       /* struct cluster */
-	struct link dead;          /* connections to free: never inside their own events */
+	struct link dead;          /* struct dial, to free: never inside their own events */
 	struct loop_task reap;
 	struct buf *scratch;
 };
@@ -43,14 +42,8 @@ struct endpoint {
 	unsigned users;   /* attempts that hold it */
 	bool retired;
 	bool kept;        /* scratch of the rebuild */
-	/* the pool: HTTP/1.1 connections carry one exchange at a time */
-	struct link idle;    /* most recently used first */
-	struct link busy;
-	struct link opening;
-	unsigned opening_count;
-	struct link waiters; /* struct pool_waiter, first come first served */
-	unsigned waiter_count;
-	struct loop_timer idle_timer;
+	struct link dials; /* struct dial: every connection to it, also while opening, pooled or raw */
+	struct pool pools[POOL_PROTOCOLS]; /* HTTP */
 };
 
 struct cluster {
@@ -62,8 +55,10 @@ struct cluster {
 	const struct cluster_config *config; /* retained; the last one, also when gone */
 	bool gone;                          /* left the snapshot */
 	const struct endpoint_set *set;      /* retained; NULL: not received yet */
-	char alpn[64]; /* offered instead of the configuration's, wire format: istio.alpn of the listener in use */
-	size_t alpn_len;
+	struct {
+		char alpn[64]; /* wire format: istio.alpn of the listener in use */
+		size_t len;
+	} offer[POOL_PROTOCOLS]; /* instead of the TLS settings' */
 	unsigned generation; /* grows when connections made earlier must not be reused */
 	struct link endpoints;
 	struct endpoint **active; /* in the order of the set */
@@ -78,10 +73,24 @@ void mesh_cluster_env_destroy(struct cluster_env *env); /* closes everything; wa
 
 /* The cluster, brought up to date with the snapshot. NO_CLUSTER, NOMEM. */
 int mesh_cluster_get(struct cluster_env *env, struct mesh_slice name, uint32_t hash, struct cluster **cluster);
-void mesh_cluster_offer(struct cluster *cluster, struct mesh_slice alpn); /* copied */
+
+/* protocol.c */
+/* With which protocol a request of that version goes to the cluster. */
+enum pool_protocol mesh_cluster_protocol(const struct cluster_config *config, enum mesh_http_version version);
+/* ALPN for connections that are called with that protocol, in force where the cluster allows to override it. Copied. */
+void mesh_cluster_offer(struct cluster *cluster, enum pool_protocol protocol, struct mesh_slice alpn);
+/* What is offered: istio.alpn's list, else that of the TLS settings, else, as Envoy, the protocol's own name. */
+struct mesh_slice mesh_pool_alpn(const struct pool *pool);
+/* As Envoy: what is configured goes out whatever was negotiated; only POOL_AUTO leaves it to the peer. */
+bool mesh_pool_speaks_http2(const struct pool *pool, const struct peer_info *peer);
+
+/* cluster.c */
 /* An endpoint for the next attempt; endpoint->users is incremented. NO_ENDPOINT with words. */
 int mesh_cluster_pick(struct cluster *cluster, const struct lb_choice *choice, struct endpoint **endpoint,
 		      uint32_t *index, struct why *why);
+/* The same of a CLUSTER_ORIGINAL_DST: that address itself. NOMEM. */
+int mesh_cluster_pick_address(struct cluster *cluster, const struct address *address, struct endpoint **endpoint,
+			      struct why *why);
 void mesh_endpoint_release(struct endpoint *endpoint);
 /* Frees it when it is retired and nobody uses it. */
 void mesh_endpoint_settle(struct endpoint *endpoint);

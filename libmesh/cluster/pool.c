@@ -1,118 +1,140 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decides which connection a request gets and how long an idle one is kept. A new connection is opened for each request
- * that finds none, as many as there are waiters; whoever waited longest gets the first one ready. Refuses to know routes.
+ * Decides which connection a request gets. A new connection is opened when those there are or are being opened have no room
+ * for all who wait; whoever waited longest goes first. Refuses to know routes and how exchanges are carried: a mux says how
+ * much room it has.
  */
 #include "cluster/pool.h"
 
 #include "cluster/connection.h"
+#include "net/socket.h"
 
-static const uint64_t idle_default_ns = 3600ULL * 1000000000ULL; /* Envoy's hour */
+static const unsigned few_streams = 8; /* begun on a connection whose peer has said nothing yet */
 
-static uint64_t idle_limit_ns(const struct cluster *cluster)
+static struct cluster *cluster_of(const struct pool *pool)
 {
-	if (!cluster->config || cluster->config->idle_timeout_ns < 0)
-		return idle_default_ns;
-	return (uint64_t)cluster->config->idle_timeout_ns; /* 0: none */
+	return pool->endpoint->cluster;
 }
 
-/* Runs while there are idle connections; the oldest is at the end of the list. */
-static void idle_check(struct loop_timer *timer)
+static struct loop *loop_of(const struct pool *pool)
 {
-	struct endpoint *endpoint = MESH_CONTAINER(timer, struct endpoint, idle_timer);
-	struct cluster *cluster = endpoint->cluster;
-	uint64_t now = mesh_loop_now_ns(cluster->env->loop), limit = idle_limit_ns(cluster);
-
-	while (limit && !mesh_list_empty(&endpoint->idle)) {
-		struct connection *oldest = MESH_CONTAINER(endpoint->idle.prev, struct connection, link);
-
-		if (now < oldest->idle_ns + limit) {
-			mesh_timer_start_at(cluster->env->loop, timer, oldest->idle_ns + limit);
-			return;
-		}
-		mesh_counter_add(&cluster->stats->cx_idle_timeout, 1);
-		mesh_connection_kill(oldest);
-	}
-	mesh_endpoint_settle(endpoint);
+	return cluster_of(pool)->env->loop;
 }
 
-void mesh_pool_init(struct endpoint *endpoint)
+static struct connection *first_of(const struct link *connections)
 {
-	mesh_list_init(&endpoint->idle);
-	mesh_list_init(&endpoint->busy);
-	mesh_list_init(&endpoint->opening);
-	mesh_list_init(&endpoint->waiters);
-	endpoint->idle_timer.due = idle_check;
+	return MESH_CONTAINER(connections->next, struct connection, link);
 }
 
-static void make_idle(struct connection *connection)
-{
-	struct endpoint *endpoint = connection->endpoint;
-	struct cluster_env *env = connection->env;
-	uint64_t limit = idle_limit_ns(endpoint->cluster);
+static void look(struct loop_task *task);
 
-	connection->state = CONNECTION_IDLE;
-	connection->idle_ns = mesh_loop_now_ns(env->loop);
-	mesh_list_remove(&connection->link);
-	mesh_list_push_front(&endpoint->idle, &connection->link);
-	if (limit && !mesh_timer_running(&endpoint->idle_timer))
-		mesh_timer_start(env->loop, &endpoint->idle_timer, limit);
+void mesh_pool_init(struct pool *pool, struct endpoint *endpoint, enum pool_protocol protocol)
+{
+	pool->endpoint = endpoint;
+	pool->protocol = protocol;
+	mesh_list_init(&pool->idle);
+	mesh_list_init(&pool->sharing);
+	mesh_list_init(&pool->busy);
+	mesh_list_init(&pool->opening);
+	mesh_list_init(&pool->waiters);
+	pool->idle_timer.due = mesh_pool_idle_due;
+	pool->look.run = look;
 }
 
-static void make_busy(struct connection *connection)
+void mesh_pool_destroy(struct pool *pool)
 {
-	connection->state = CONNECTION_BUSY;
-	mesh_list_remove(&connection->link);
-	mesh_list_push(&connection->endpoint->busy, &connection->link);
+	mesh_timer_stop(loop_of(pool), &pool->idle_timer);
+	mesh_loop_undefer(&pool->look);
 }
 
-static bool reusable(const struct connection *connection)
+/*
+ * What may begin on it now. HTTP/2 lets a client begin before it was told how many the peer takes; what is too many would be
+ * refused, so that until then there are as many as others of its kind took, or a few.
+ */
+static unsigned room_on(const struct connection *connection)
 {
-	return connection->generation == connection->endpoint->cluster->generation && !connection->endpoint->retired;
+	unsigned room = mesh_mux_capacity(connection->mux);
+	unsigned most = connection->pool->expected_room ? connection->pool->expected_room : few_streams;
+
+	if (!connection->shares || !connection->expected)
+		return room;
+	most = most < connection->expected ? most : connection->expected;
+	most = most > connection->mux->active ? most - connection->mux->active : 0;
+	return room < most ? room : most;
 }
 
-/* The most recently used idle connection that is still good. */
-static struct connection *take_idle(struct endpoint *endpoint, bool careful)
+/* A connection with exchanges on it that takes one more. *unread: there is one, to be looked at first. */
+static struct connection *take_sharing(struct pool *pool, bool careful, bool *unread)
 {
-	bool watched = mesh_loop_running(endpoint->cluster->env->loop);
+	while (!mesh_list_empty(&pool->sharing)) {
+		struct connection *connection = first_of(&pool->sharing);
 
-	while (!mesh_list_empty(&endpoint->idle)) {
-		struct connection *connection = MESH_CONTAINER(endpoint->idle.next, struct connection, link);
-
-		if (!reusable(connection)) {
-			mesh_connection_kill(connection);
+		if (!mesh_connection_reusable(connection) || !room_on(connection)) {
+			mesh_connection_make_busy(connection);
 			continue;
 		}
-		make_busy(connection);
-		/*
-		 * Nobody polled meanwhile when the application drives the worker: look before use. In a running loop the
-		 * end may be among the events of this round that are still to come.
-		 */
-		if ((watched && !careful) || mesh_connection_refresh(connection))
-			return connection;
-		mesh_connection_kill(connection);
+		/* what came may be its end, and what else came is not told inside the application's own call */
+		*unread = careful && !mesh_loop_running(loop_of(pool)) &&
+			  !mesh_socket_quiet(connection->dial.transport->fd);
+		return *unread ? NULL : connection;
 	}
 	return NULL;
 }
 
-static struct pool_waiter *take_waiter(struct endpoint *endpoint)
+/* The most recently used idle connection that is still good. */
+static struct connection *take_idle(struct pool *pool, bool careful)
+{
+	bool watched = mesh_loop_running(loop_of(pool));
+
+	while (!mesh_list_empty(&pool->idle)) {
+		struct connection *connection = first_of(&pool->idle);
+
+		/*
+		 * Nobody polled meanwhile when the application drives the worker: look before use. In a running loop the
+		 * end may be among the events of this round that are still to come.
+		 */
+		if (!mesh_connection_reusable(connection) || !((watched && !careful) || mesh_connection_refresh(connection))) {
+			mesh_connection_kill(connection);
+			continue;
+		}
+		if (connection->shares && !mesh_mux_capacity(connection->mux)) {
+			mesh_connection_kill(connection);
+			continue;
+		}
+		if (connection->shares)
+			mesh_connection_wake(connection);
+		mesh_connection_make_used(connection);
+		return connection;
+	}
+	return NULL;
+}
+
+static struct pool_waiter *take_waiter(struct pool *pool)
 {
 	struct pool_waiter *waiter;
 
-	if (mesh_list_empty(&endpoint->waiters))
+	if (mesh_list_empty(&pool->waiters))
 		return NULL;
-	waiter = MESH_CONTAINER(endpoint->waiters.next, struct pool_waiter, link);
+	waiter = MESH_CONTAINER(pool->waiters.next, struct pool_waiter, link);
 	mesh_pool_cancel(waiter);
 	return waiter;
 }
 
-int mesh_pool_acquire(struct endpoint *endpoint, struct pool_waiter *waiter, struct connection **connection,
-		      struct why *why)
+/* Is there a connection whose room may come back to those who wait? */
+static bool some_coming(const struct pool *pool)
 {
-	struct cluster *cluster = endpoint->cluster;
-	int rc;
+	return !mesh_list_empty(&pool->busy) || !mesh_list_empty(&pool->sharing) || !mesh_list_empty(&pool->opening);
+}
 
-	*connection = take_idle(endpoint, waiter->careful);
+int mesh_pool_acquire(struct pool *pool, struct pool_waiter *waiter, struct connection **connection, struct why *why)
+{
+	struct cluster *cluster = cluster_of(pool);
+	bool unread = false;
+	int rc = 0;
+
+	*connection = take_sharing(pool, waiter->careful, &unread);
+	if (!*connection)
+		*connection = take_idle(pool, waiter->careful);
 	if (*connection)
 		return 0;
 	mesh_counter_add(&cluster->stats->rq_pending_total, 1);
@@ -121,125 +143,184 @@ int mesh_pool_acquire(struct endpoint *endpoint, struct pool_waiter *waiter, str
 		return mesh_why(why, MESH_ERROR_OVERFLOW, "max_pending_requests %u of %.*s reached",
 				cluster->config->breaker.pending, (int)cluster->name.len, cluster->name.data);
 	}
-	rc = 0;
-	if (endpoint->opening_count <= endpoint->waiter_count)
-		rc = mesh_connection_open(endpoint, connection, why);
-	*connection = NULL;
+	if (unread)
+		mesh_loop_defer(loop_of(pool), &pool->look);
+	else if (pool->opening_room <= pool->waiter_count)
+		rc = mesh_connection_open(pool, why);
 	/* at the connection limit a request waits for one to come back, if there is any to come back */
-	if (rc && !(rc == MESH_ERROR_OVERFLOW && (!mesh_list_empty(&endpoint->busy) || endpoint->opening_count))) {
+	if (rc && !(rc == MESH_ERROR_OVERFLOW && some_coming(pool))) {
 		mesh_breaker_give(&cluster->shared->breaker.pending);
 		return rc;
 	}
 	if (rc)
 		why->text[0] = '\0';
-	waiter->endpoint = endpoint;
-	endpoint->waiter_count++;
-	mesh_list_push(&endpoint->waiters, &waiter->link);
+	waiter->pool = pool;
+	pool->waiter_count++;
+	mesh_list_push(&pool->waiters, &waiter->link);
 	return MESH_ERROR_AGAIN;
 }
 
 void mesh_pool_cancel(struct pool_waiter *waiter)
 {
-	struct endpoint *endpoint = waiter->endpoint;
+	struct pool *pool = waiter->pool;
 
-	if (!endpoint)
+	if (!pool)
 		return;
-	waiter->endpoint = NULL;
+	waiter->pool = NULL;
 	mesh_list_remove(&waiter->link);
-	endpoint->waiter_count--;
-	mesh_breaker_give(&endpoint->cluster->shared->breaker.pending);
+	pool->waiter_count--;
+	mesh_breaker_give(&cluster_of(pool)->shared->breaker.pending);
 }
 
-static void kill_all(struct link *connections)
+void mesh_pool_drain(struct pool *pool)
 {
-	while (!mesh_list_empty(connections))
-		mesh_connection_kill(MESH_CONTAINER(connections->next, struct connection, link));
-}
+	while (!mesh_list_empty(&pool->idle))
+		mesh_connection_kill(first_of(&pool->idle));
+	while (!mesh_list_empty(&pool->sharing)) {
+		struct connection *connection = first_of(&pool->sharing);
 
-void mesh_pool_drain(struct endpoint *endpoint)
-{
-	kill_all(&endpoint->idle);
-}
-
-void mesh_pool_close(struct endpoint *endpoint)
-{
-	kill_all(&endpoint->idle);
-	kill_all(&endpoint->busy);
-	kill_all(&endpoint->opening);
+		mesh_connection_make_busy(connection);
+		mesh_mux_drain(connection->mux);
+	}
 }
 
 /* Opens what the waiters still lack; whoever cannot be helped is told. */
-void mesh_pool_refill(struct endpoint *endpoint)
+void mesh_pool_refill(struct pool *pool)
 {
-	endpoint->users++; /* keeps it while waiters are told */
-	while (endpoint->waiter_count > endpoint->opening_count) {
+	pool->endpoint->users++; /* keeps it while waiters are told */
+	while (pool->waiter_count > pool->opening_room) {
 		struct why why = {{0}};
-		struct connection *connection;
 		struct pool_waiter *waiter;
 		int rc = MESH_ERROR_CONNECT;
 
-		if (endpoint->retired)
+		if (pool->endpoint->retired)
 			mesh_why(&why, rc, "the endpoint left the cluster");
 		else
-			rc = mesh_connection_open(endpoint, &connection, &why);
+			rc = mesh_connection_open(pool, &why);
 		if (!rc)
 			continue;
-		if (rc == MESH_ERROR_OVERFLOW && (!mesh_list_empty(&endpoint->busy) || endpoint->opening_count))
+		if (rc == MESH_ERROR_OVERFLOW && some_coming(pool))
 			break;
-		waiter = take_waiter(endpoint);
+		waiter = take_waiter(pool);
 		waiter->failed(waiter, rc, why.text);
 	}
-	mesh_endpoint_release(endpoint);
+	mesh_endpoint_release(pool->endpoint);
 }
 
-/* Gives a connection with room to whoever waits, else keeps or closes it. */
+/* To those who wait, as far as its room goes. */
+static void serve_waiters(struct connection *connection)
+{
+	struct pool *pool = connection->pool;
+
+	while (pool->waiter_count && connection->state != CONNECTION_DEAD && room_on(connection)) {
+		struct pool_waiter *waiter;
+
+		/* a retired endpoint serves those who chose it before; outdated settings serve nobody */
+		if (!mesh_connection_reusable(connection) && !pool->endpoint->retired)
+			return;
+		waiter = take_waiter(pool);
+		mesh_connection_make_used(connection);
+		waiter->ready(waiter, connection);
+	}
+}
+
+/* What the next connection will have room for, going by this one. */
+static void learn_room(struct pool *pool, const struct mux *mux)
+{
+	unsigned room = mesh_mux_capacity(mux), all = mux->active + room ? mux->active + room : 1;
+	bool last_ones = mux->limits.requests_max && mux->carried + room >= mux->limits.requests_max;
+
+	if (!mux->draining && !mux->leaving && (!last_ones || all > pool->expected_room))
+		pool->expected_room = all;
+}
+
 static void hand_out(struct connection *connection)
 {
-	struct endpoint *endpoint = connection->endpoint;
-	struct pool_waiter *waiter;
+	struct pool *pool = connection->pool;
 
-	do {
-		/* a retired endpoint serves those who chose it before; outdated settings serve nobody */
-		if (!reusable(connection) && !(endpoint->retired && endpoint->waiter_count)) {
-			endpoint->users++;
-			mesh_connection_kill(connection);
-			mesh_pool_refill(endpoint);
-			mesh_endpoint_release(endpoint);
-			return;
-		}
-		waiter = take_waiter(endpoint);
-		if (!waiter) {
-			make_idle(connection);
-			return;
-		}
-		make_busy(connection);
-	} while (!waiter->ready(waiter, connection) && connection->state != CONNECTION_DEAD);
+	if (pool->waiter_count)
+		serve_waiters(connection);
+	if (connection->state != CONNECTION_DEAD)
+		mesh_connection_settle(connection);
 }
 
-void mesh_pool_connected(struct connection *connection)
+/* What it has room for is known: it is not expected any more. */
+static bool arrived(struct connection *connection)
 {
-	connection->endpoint->opening_count--;
-	connection->state = CONNECTION_BUSY;
-	hand_out(connection);
+	unsigned expected = connection->expected;
+
+	/* HTTP/2: until the peer said how many it takes, less than that is no reason to open another */
+	if (!expected || (connection->shares && !connection->mux->read_bytes))
+		return false;
+	connection->expected = 0;
+	connection->pool->opening_room -= expected;
+	return true;
 }
 
 void mesh_pool_returned(struct connection *connection)
 {
+	struct pool *pool = connection->pool;
+	bool news = arrived(connection);
+
+	if (connection->shares && !connection->expected)
+		learn_room(pool, connection->mux);
+	pool->endpoint->users++;
 	hand_out(connection);
+	if (news)
+		mesh_pool_refill(pool);
+	mesh_endpoint_release(pool->endpoint);
+}
+
+void mesh_pool_connected(struct connection *connection)
+{
+	struct pool *pool = connection->pool;
+
+	mesh_connection_make_busy(connection);
+	if (!connection->shares)
+		pool->expected_room = 1;
+	arrived(connection);
+	pool->endpoint->users++;
+	hand_out(connection);
+	mesh_pool_refill(pool); /* where less came than was expected */
+	mesh_endpoint_release(pool->endpoint);
 }
 
 void mesh_pool_failed(struct connection *connection, int error, const char *why)
 {
-	struct endpoint *endpoint = connection->endpoint;
-	struct pool_waiter *waiter;
+	struct pool *pool = connection->pool;
+	unsigned told = connection->expected, others;
 
-	endpoint->users++; /* keeps it while the waiter is told */
+	pool->endpoint->users++; /* keeps it while waiters are told */
 	mesh_connection_kill(connection);
-	waiter = take_waiter(endpoint);
-	if (waiter) {
-		mesh_counter_add(&endpoint->cluster->stats->rq_pending_failure_eject, 1);
+	/* all for whom it was opened, and who have no other coming */
+	others = pool->waiter_count > pool->opening_room ? pool->waiter_count - pool->opening_room : 1;
+	told = told < others ? told : others;
+	while (told-- && pool->waiter_count) {
+		struct pool_waiter *waiter = take_waiter(pool);
+
+		mesh_counter_add(&cluster_of(pool)->stats->rq_pending_failure_eject, 1);
 		waiter->failed(waiter, error, why);
 	}
-	mesh_pool_refill(endpoint); /* at the connection limit others may have waited for this one */
-	mesh_endpoint_release(endpoint);
+	mesh_pool_refill(pool); /* at the connection limit others may have waited for this one */
+	mesh_endpoint_release(pool->endpoint);
+}
+
+/* In the loop: what was not looked at is, then those who wait for that go on. */
+static void look(struct loop_task *task)
+{
+	struct pool *pool = MESH_CONTAINER(task, struct pool, look);
+
+	pool->endpoint->users++;
+	while (pool->waiter_count && !mesh_list_empty(&pool->sharing)) {
+		struct connection *connection = first_of(&pool->sharing);
+
+		if (mesh_connection_refresh(connection))
+			serve_waiters(connection);
+		if (connection->state != CONNECTION_DEAD && (pool->waiter_count || !connection->mux->active))
+			mesh_connection_settle(connection);
+		if (connection->state == CONNECTION_SHARING)
+			break;
+	}
+	mesh_pool_refill(pool);
+	mesh_endpoint_release(pool->endpoint);
 }

@@ -36,12 +36,15 @@
 	X(rq_retry_overflow, "upstream_rq_retry_overflow") \
 	X(rq_retry_limit_exceeded, "upstream_rq_retry_limit_exceeded") \
 	X(cx_total, "upstream_cx_total") \
+	X(cx_http1_total, "upstream_cx_http1_total") \
+	X(cx_http2_total, "upstream_cx_http2_total") \
 	X(cx_destroy, "upstream_cx_destroy") \
 	X(cx_connect_fail, "upstream_cx_connect_fail") \
 	X(cx_connect_timeout, "upstream_cx_connect_timeout") \
 	X(cx_overflow, "upstream_cx_overflow") \
 	X(cx_idle_timeout, "upstream_cx_idle_timeout") \
 	X(cx_max_requests, "upstream_cx_max_requests") \
+	X(http2_keepalive_timeout, "http2.keepalive_timeout") \
 	X(cx_rx_bytes, "upstream_cx_rx_bytes_total") \
 	X(cx_tx_bytes, "upstream_cx_tx_bytes_total") \
 	X(ssl_handshake, "ssl.handshake") \

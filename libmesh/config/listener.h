@@ -74,6 +74,8 @@ struct http_config {
 	int64_t request_timeout_ns;         /* whole request received; 0 none */
 	int64_t request_headers_timeout_ns; /* 0 none */
 	int64_t drain_timeout_ns;           /* -1: 5 s */
+	int64_t connection_duration_max_ns; /* then it takes no more requests; 0 none */
+	int64_t stream_duration_max_ns;     /* from a request's first byte to its answer's last; 0 none */
 	bool accept_http_10;
 	bool reject_underscores, drop_underscores; /* headers_with_underscores_action */
 	bool proxy_100_continue;

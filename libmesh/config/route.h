@@ -107,6 +107,11 @@ enum route_kind {
 	ROUTE_FAIL_CLOSED,    /* an action or per-route filter not understood: 503 */
 };
 
+struct route_upgrade {
+	struct mesh_slice protocol; /* lower case */
+	bool allowed;
+};
+
 struct route {
 	struct mesh_slice name;
 	struct route_match match;
@@ -120,7 +125,13 @@ struct route {
 	uint32_t weighted_total;
 	int64_t timeout_ns;            /* -1: Envoy's default of 15 s */
 	int64_t idle_timeout_ns;       /* -1: the listener's */
-	int64_t max_stream_duration_ns;
+	/* max_stream_duration: where it is said, timeout_ns is not in force, as in Envoy */
+	bool has_stream_limits;
+	int64_t max_stream_duration_ns; /* -1: the listener's; 0 none */
+	int64_t grpc_timeout_max_ns;   /* of grpc-timeout that is heeded (max_grpc_timeout without the above); 0 any, -1 none */
+	int64_t grpc_timeout_offset_ns;
+	struct route_upgrade *upgrades;
+	size_t upgrade_count;
 	struct retry_config *retry;    /* NULL: the virtual host's, else none */
 	struct header_mutations mutations;
 	bool has_prefix_rewrite;

@@ -115,7 +115,38 @@ static int named_order(const void *left, const void *right)
 	return mesh_slice_compare(a->host, b->host);
 }
 
-/* "<host>:<port>" of this listener's own port: what istiod calls the routes of one service. Absent when it is none. */
+/* The host of "outbound|<port>|<subset>|<host>", for this port. Absent when it is another name. */
+static struct mesh_slice cluster_host(struct mesh_slice name, uint32_t port)
+{
+	struct mesh_slice direction = mesh_slice_cut(&name, '|'), number = mesh_slice_cut(&name, '|');
+	uint64_t value;
+
+	if (!mesh_slice_equal(direction, MESH_SLICE("outbound")) || !mesh_slice_to_u64(number, &value) || value != port)
+		return (struct mesh_slice){NULL, 0};
+	mesh_slice_cut(&name, '|');
+	return name;
+}
+
+/* The service whose connections, as bytes, go to a listener of its own: what its chain's cluster is of. */
+static struct mesh_slice tcp_host(const struct listener_config *listener)
+{
+	for (size_t i = 0; i <= listener->chain_count; i++) {
+		const struct chain *chain = i < listener->chain_count ? &listener->chains[i] : listener->default_chain;
+		struct mesh_slice host;
+
+		if (!chain || chain->kind != CHAIN_TCP)
+			continue;
+		host = cluster_host(chain->tcp_weighted_count ? chain->tcp_weighted[0].name : chain->tcp_cluster, listener->port);
+		if (host.len)
+			return host;
+	}
+	return (struct mesh_slice){NULL, 0};
+}
+
+/*
+ * "<host>:<port>" of this listener's own port: what istiod calls the routes of one service; or the service of a TCP port.
+ * Absent when it is none.
+ */
 static struct mesh_slice service_host(const struct listener_config *listener)
 {
 	for (size_t i = 0; i < listener->chain_count; i++) {
@@ -127,7 +158,7 @@ static struct mesh_slice service_host(const struct listener_config *listener)
 		    port == listener->port)
 			return mesh_slice_make(name.data, (size_t)colon);
 	}
-	return (struct mesh_slice){NULL, 0};
+	return tcp_host(listener);
 }
 
 static void fill_named(struct listener_index *index, size_t count)

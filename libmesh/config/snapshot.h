@@ -70,8 +70,9 @@ const struct secret *mesh_snapshot_secret(const struct snapshot *snapshot, struc
  */
 const struct listener_config *mesh_snapshot_outbound(const struct snapshot *snapshot, struct mesh_slice ip, uint16_t port);
 /*
- * The same for a host name where each service of that port has a listener of its own (ports whose protocol is sniffed):
- * the one whose routes are named "<host>:<port>". NULL: none, the port is to be tried by address. `host` is lower case.
+ * The same for a host name where each service of that port has a listener of its own (ports whose protocol is sniffed, or
+ * TCP): the one whose routes are named "<host>:<port>", or whose TCP chain goes to that host. NULL: none, the port is to be
+ * tried by address. `host` is lower case.
  */
 const struct listener_config *mesh_snapshot_outbound_named(const struct snapshot *snapshot, struct mesh_slice host, uint16_t port);
 bool mesh_snapshot_has_named(const struct snapshot *snapshot, uint16_t port); /* any such on this port */

@@ -14,11 +14,11 @@
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
 
 #include "base/buf.h"
+#include "loop/thread.h"
 
 enum {
 	HEADERS_MAX = 8,
@@ -102,19 +102,6 @@ static void *queue_main(void *argument)
 	}
 }
 
-/* The thread serves a guest in somebody's process: signals are for the application's threads. */
-static int start_thread(struct grpc_control *control)
-{
-	sigset_t all, before;
-	int error;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&control->thread, NULL, queue_main, control);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return error ? MESH_ERROR_SYSTEM : 0;
-}
-
 /*
  * A channel is freed some time after its last stream, on one of gRPC's own threads, and keeps gRPC up until then. Nothing of
  * ours may outlive mesh_close, so wait for that; not where gRPC stays up for somebody else.
@@ -143,7 +130,7 @@ static int grpc_control_start(const struct control_ops *ops, const struct mesh_m
 	control->guest = grpc_is_initialized();
 	grpc_init();
 	control->queue = grpc_completion_queue_create_for_next(NULL);
-	rc = start_thread(control);
+	rc = mesh_thread_start(&control->thread, "mesh-grpc", queue_main, control);
 	if (rc) {
 		grpc_completion_queue_shutdown(control->queue);
 		grpc_completion_queue_destroy(control->queue);

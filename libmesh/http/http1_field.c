@@ -30,6 +30,8 @@ static void read_connection(struct mesh_slice value, struct framing_fields *fiel
 			fields->close = true;
 		else if (http1_is(option, MESH_SLICE("keep-alive")))
 			fields->keep_alive = true;
+		else if (http1_is(option, MESH_SLICE("upgrade")))
+			fields->connection_upgrade = true;
 		else if (option.len)
 			fields->names_connection = true;
 	}
@@ -52,6 +54,14 @@ static int read_encoding(struct http1_parser *parser, struct mesh_slice value, s
 	fields->has_encoding = true;
 	fields->chunked = http1_is(value, MESH_SLICE("chunked"));
 	return fields->chunked ? 0 : mesh_http1_wrong(parser, 501, "transfer-encoding other than chunked");
+}
+
+static int read_upgrade(struct http1_parser *parser, struct mesh_slice value, struct framing_fields *fields)
+{
+	if (fields->upgrade.data)
+		return mesh_http1_wrong(parser, 400, "upgrade repeated");
+	fields->upgrade = value;
+	return 0;
 }
 
 /* Fields that belong to this connection are read and left out; *keep says whether the application sees it. */
@@ -83,7 +93,7 @@ static int read_special(struct http1_parser *parser, const struct mesh_header *f
 		return 0;
 	case 7:
 		*keep = !http1_is(name, MESH_SLICE("upgrade")) && !http1_is(name, MESH_SLICE("trailer"));
-		return 0;
+		return http1_is(name, MESH_SLICE("upgrade")) ? read_upgrade(parser, value, fields) : 0;
 	case 10:
 		if (http1_is(name, MESH_SLICE("connection"))) {
 			read_connection(value, fields);

@@ -8,8 +8,10 @@
 /* What the fields of a head say about framing and the connection. */
 struct framing_fields {
 	bool has_length, has_encoding, chunked, close, keep_alive, has_host, names_connection;
+	bool connection_upgrade; /* Connection: upgrade; Upgrade counts only beside it */
 	uint64_t length;
 	struct mesh_slice host;
+	struct mesh_slice upgrade; /* absent: no such field */
 };
 
 static inline bool http1_is(struct mesh_slice name, struct mesh_slice known)

@@ -156,6 +156,36 @@ static void begin_body(struct http1_parser *parser, struct http_head *head, cons
 	head->content_length = parser->framing == HTTP1_NO_BODY ? 0 : parser->framing == HTTP1_LENGTH ? (int64_t)fields->length : -1;
 }
 
+/* The protocol named, in lower case; `bytes` of the head are the arena's. */
+static struct mesh_slice upgrade_token(const struct framing_fields *fields)
+{
+	char *at = (char *)fields->upgrade.data;
+
+	for (size_t i = 0; i < fields->upgrade.len; i++)
+		at[i] = mesh_char_lower(at[i]);
+	return fields->upgrade;
+}
+
+/*
+ * A request for another protocol. As Envoy has it, nothing behind its head is HTTP any more, whatever framing it claims
+ * and whatever is answered: a proxy before us may take it for tunnelled bytes, so it must never be read as a request.
+ */
+static void request_upgrade(struct http1_parser *parser, struct http_head *head, const struct framing_fields *fields)
+{
+	if (!fields->connection_upgrade || !fields->upgrade.len)
+		return;
+	if (http1_is(fields->upgrade, MESH_SLICE("h2c"))) { /* not offered; the request goes on without it */
+		mesh_headers_remove(&head->headers, MESH_SLICE("http2-settings"));
+		return;
+	}
+	parser->keep_alive = false;
+	if (!head->minor) /* HTTP/1.0 has no such thing */
+		return;
+	head->upgrade = upgrade_token(fields);
+	head->content_length = -1;
+	parser->framing = HTTP1_UNTIL_CLOSE;
+}
+
 int mesh_http1_parse_request(struct http1_parser *parser, struct mesh_slice bytes, struct arena *arena, struct http_head *head)
 {
 	struct framing_fields fields = {0};
@@ -177,6 +207,7 @@ int mesh_http1_parse_request(struct http1_parser *parser, struct mesh_slice byte
 	if (fields.names_connection)
 		mesh_http1_drop_nominated(head, own);
 	begin_body(parser, head, &fields);
+	request_upgrade(parser, head, &fields);
 	return 0;
 }
 
@@ -194,9 +225,34 @@ static int status_line(struct http1_parser *parser, struct mesh_slice line, stru
 			return mesh_http1_wrong(parser, 502, "malformed status");
 		status = status * 10 + (line.data[i] - '0');
 	}
-	if (status < 100 || status == 101)
+	if (status < 100)
 		return mesh_http1_wrong(parser, 502, "status not expected");
 	head->status = status;
+	return 0;
+}
+
+static int response_framing(struct http1_parser *parser, const struct http_head *head, bool to_head,
+			    const struct framing_fields *fields)
+{
+	bool bodiless = head->status < 200 || head->status == 204;
+
+	if (fields->has_encoding && fields->has_length)
+		return mesh_http1_wrong(parser, 502, "both content-length and transfer-encoding");
+	if (bodiless && (fields->has_encoding || fields->length))
+		return mesh_http1_wrong(parser, 502, "a response that has no body announces one");
+	if (head->status == 101) {
+		if (!fields->connection_upgrade || !fields->upgrade.len || !head->minor)
+			return mesh_http1_wrong(parser, 502, "101 without the protocol it changes to");
+		parser->framing = HTTP1_UNTIL_CLOSE;
+	} else if (bodiless || to_head || head->status == 304) {
+		parser->framing = HTTP1_NO_BODY;
+	} else if (fields->chunked) {
+		parser->framing = HTTP1_CHUNKED;
+	} else if (fields->has_length) {
+		parser->framing = fields->length ? HTTP1_LENGTH : HTTP1_NO_BODY;
+	} else {
+		parser->framing = HTTP1_UNTIL_CLOSE;
+	}
 	return 0;
 }
 
@@ -215,22 +271,16 @@ int mesh_http1_parse_response(struct http1_parser *parser, struct mesh_slice byt
 	rc = status_line(parser, line, head);
 	if (!rc)
 		rc = mesh_http1_read_fields(parser, own, arena, head, &fields);
-	if (!rc && fields.has_encoding && fields.has_length)
-		rc = mesh_http1_wrong(parser, 502, "both content-length and transfer-encoding");
+	if (!rc)
+		rc = response_framing(parser, head, to_head, &fields);
 	if (rc)
 		return rc;
 	if (fields.names_connection)
 		mesh_http1_drop_nominated(head, own);
-	if (to_head || head->status < 200 || head->status == 204 || head->status == 304)
-		parser->framing = HTTP1_NO_BODY;
-	else if (fields.chunked)
-		parser->framing = HTTP1_CHUNKED;
-	else if (fields.has_length)
-		parser->framing = fields.length ? HTTP1_LENGTH : HTTP1_NO_BODY;
-	else
-		parser->framing = HTTP1_UNTIL_CLOSE;
 	begin_body(parser, head, &fields);
 	if (parser->framing == HTTP1_UNTIL_CLOSE)
 		parser->keep_alive = false;
+	if (head->status == 101)
+		head->upgrade = upgrade_token(&fields);
 	return 0;
 }

@@ -16,7 +16,7 @@ enum http1_framing {
 	HTTP1_NO_BODY,
 	HTTP1_LENGTH,
 	HTTP1_CHUNKED,
-	HTTP1_UNTIL_CLOSE, /* responses */
+	HTTP1_UNTIL_CLOSE, /* responses; and all behind a head that asks for or agrees to another protocol */
 };
 
 enum http1_step {

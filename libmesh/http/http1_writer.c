@@ -15,6 +15,8 @@ static char *put(char *at, struct mesh_slice text)
 static bool framing_field(struct mesh_slice name)
 {
 	switch (name.len) {
+	case 2: /* of this hop; HTTP/2 alone sends it as it is */
+		return mesh_slice_equal_fold(name, MESH_SLICE("te"));
 	case 4:
 		return mesh_slice_equal_fold(name, MESH_SLICE("host"));
 	case 10:
@@ -49,12 +51,13 @@ static int check_fields(const struct headers *headers, size_t *bytes)
 	return 0;
 }
 
-static char *put_fields(char *at, const struct headers *headers)
+/* `upgrade`: that field is written from the head. */
+static char *put_fields(char *at, const struct headers *headers, bool upgrade)
 {
 	for (size_t i = 0; i < headers->count; i++) {
 		const struct mesh_header *field = &headers->items[i];
 
-		if (framing_field(field->name))
+		if (framing_field(field->name) || (upgrade && mesh_slice_equal_fold(field->name, MESH_SLICE("upgrade"))))
 			continue;
 		at = put(at, field->name);
 		*at++ = ':';
@@ -75,8 +78,13 @@ static char *put_framing(char *at, const struct http_head *head, enum http1_body
 	} else if (body == HTTP1_BODY_CHUNKED) {
 		at = put(at, MESH_SLICE("transfer-encoding: chunked\r\n"));
 	}
-	if (close)
+	if (head->upgrade.len) {
+		at = put(at, MESH_SLICE("connection: Upgrade\r\nupgrade: "));
+		at = put(at, head->upgrade);
+		at = put(at, MESH_SLICE("\r\n"));
+	} else if (close) {
 		at = put(at, MESH_SLICE("connection: close\r\n"));
+	}
 	return put(at, MESH_SLICE("\r\n"));
 }
 
@@ -85,13 +93,14 @@ static const size_t fixed_bytes = 160;
 
 int mesh_http1_write_request(struct buf *out, const struct http_head *head, enum http1_body body, bool close)
 {
-	size_t bytes = fixed_bytes + head->method.len + head->path.len + head->authority.len;
+	size_t bytes = fixed_bytes + head->method.len + head->path.len + head->authority.len + head->upgrade.len;
 	char *start, *at;
 	int rc = check_fields(&head->headers, &bytes);
 
 	if (rc)
 		return rc;
-	if (!mesh_header_name_valid(head->method) || !word_valid(head->path) || !word_valid(head->authority))
+	if (!mesh_header_name_valid(head->method) || !word_valid(head->path) || !word_valid(head->authority) ||
+	    !mesh_header_value_valid(head->upgrade))
 		return MESH_ERROR_INVALID;
 	start = at = mesh_buf_reserve(out, bytes);
 	if (!at)
@@ -102,7 +111,7 @@ int mesh_http1_write_request(struct buf *out, const struct http_head *head, enum
 	at = put(at, MESH_SLICE(" HTTP/1.1\r\nhost: "));
 	at = put(at, head->authority);
 	at = put(at, MESH_SLICE("\r\n"));
-	at = put_fields(at, &head->headers);
+	at = put_fields(at, &head->headers, head->upgrade.len > 0);
 	at = put_framing(at, head, body, close);
 	mesh_buf_commit(out, (size_t)(at - start));
 	return 0;
@@ -113,6 +122,10 @@ static struct mesh_slice reason(int status)
 	switch (status) {
 	case 100:
 		return MESH_SLICE("Continue");
+	case 101:
+		return MESH_SLICE("Switching Protocols");
+	case 103:
+		return MESH_SLICE("Early Hints");
 	case 200:
 		return MESH_SLICE("OK");
 	case 201:
@@ -172,7 +185,7 @@ static struct mesh_slice reason(int status)
 
 int mesh_http1_write_response(struct buf *out, const struct http_head *head, enum http1_body body, bool close)
 {
-	size_t bytes = fixed_bytes;
+	size_t bytes = fixed_bytes + head->upgrade.len;
 	char *start, *at;
 	int rc = check_fields(&head->headers, &bytes);
 
@@ -188,7 +201,7 @@ int mesh_http1_write_response(struct buf *out, const struct http_head *head, enu
 	*at++ = ' ';
 	at = put(at, reason(head->status));
 	at = put(at, MESH_SLICE("\r\n"));
-	at = put_fields(at, &head->headers);
+	at = put_fields(at, &head->headers, head->upgrade.len > 0);
 	at = put_framing(at, head, body, close);
 	mesh_buf_commit(out, (size_t)(at - start));
 	return 0;
@@ -232,7 +245,7 @@ int mesh_http1_write_last_chunk(struct buf *out, const struct headers *trailers)
 		return MESH_ERROR_NOMEM;
 	at = put(at, MESH_SLICE("0\r\n"));
 	if (trailers)
-		at = put_fields(at, trailers);
+		at = put_fields(at, trailers, false);
 	at = put(at, MESH_SLICE("\r\n"));
 	mesh_buf_commit(out, (size_t)(at - start));
 	return 0;

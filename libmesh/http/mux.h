@@ -39,6 +39,8 @@ struct exchange {
 	struct mux *mux;     /* NULL: not on a mux */
 	struct link link;
 	uint32_t id;         /* stream number where the protocol has one */
+	uint32_t reset_code; /* HTTP/2, once it is over with REMOTE_RESET: what the peer's RST_STREAM said */
+	uint64_t left_bytes; /* HTTP/2: of the body that is sent, what the peer has given room for: a sign of life */
 	void *stream;        /* the mux's */
 	bool paused;
 	bool head_sent, head_received;
@@ -73,6 +75,7 @@ extern const struct mux_limits mesh_mux_limits_default;
 struct mux_ops {
 	const char *protocol; /* "http/1.1", "h2" */
 	int (*open)(struct mux *mux, struct exchange *exchange); /* client; STATE when capacity is 0 */
+	/* AGAIN: an upgrade, of which the peer has not said yet whether it knows it; `writable` follows. STATE: it does not */
 	int (*send_head)(struct exchange *exchange, const struct http_head *head, bool end);
 	int (*send_data)(struct exchange *exchange, struct mesh_slice data, bool end); /* copies all or nothing; AGAIN */
 	int (*send_trailers)(struct exchange *exchange, const struct headers *trailers); /* ends the message */
@@ -95,7 +98,11 @@ struct mux_ops {
 	void (*ping)(struct mux *mux);
 	/* everything on it ends with `error`, `closed` follows from the next flush */
 	void (*abort)(struct mux *mux, int error, const char *why);
-	void (*drain)(struct mux *mux); /* no further exchange; closes when the present ones ended (Connection: close / GOAWAY) */
+	/*
+	 * No further exchange; closes when the present ones ended (Connection: close / GOAWAY). An HTTP/2 server still takes
+	 * those its peer began before it heard of it; called again, no more of these either.
+	 */
+	void (*drain)(struct mux *mux);
 	void (*destroy)(struct mux *mux); /* frees the mux, not the transport; exchanges still on it get no event */
 };
 
@@ -108,6 +115,7 @@ struct mux {
 	struct mux_limits limits;
 	bool server;
 	bool draining;
+	bool leaving;          /* the peer said that it takes no more */
 	unsigned active;       /* exchanges on it */
 	unsigned pings;        /* sent and not answered */
 	uint64_t carried;      /* exchanges so far */

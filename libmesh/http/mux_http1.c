@@ -56,12 +56,16 @@ void mesh_mux_http1_settle(struct http1 *http1)
 
 	if (!exchange || http1->dead)
 		return;
+	if (http1->upgraded) {
+		mesh_mux_http1_settle_upgraded(http1);
+		return;
+	}
 	if (http1->base.server) {
 		if (!exchange->sent_end)
 			return;
 		if (!exchange->received_end)
-			/* what may never come is not awaited */
-			http1->wasting = !http1->want_continue && !http1->base.draining;
+			/* what may never come, or without end, is not awaited */
+			http1->wasting = !http1->want_continue && !http1->base.draining && !http1->asked.len;
 		reusable = !http1->close_after && !http1->base.draining;
 	} else {
 		if (!exchange->received_end)
@@ -130,11 +134,12 @@ static void http1_flush(struct mux *mux)
 	if (http1->told)
 		return;
 	mesh_mux_http1_write(http1);
+	mesh_mux_http1_end_direction(http1);
 	if (!http1->reading) {
 		mesh_mux_http1_settle(http1);
-		if (!http1->dead && http1->peer_ended && !http1->base.server)
-			mesh_mux_http1_input_ended(http1);
 		mesh_mux_http1_parse_kept(http1);
+		if (!http1->dead && http1->peer_ended && http1->receiving)
+			mesh_mux_http1_input_ended(http1); /* was held back by a pause */
 		if (http1->unread)
 			mesh_mux_http1_read(http1);
 		if (http1->unread && http1_wants_input(http1))
@@ -144,6 +149,7 @@ static void http1_flush(struct mux *mux)
 	mesh_mux_http1_tell_writable(http1);
 	if (mesh_buf_len(&http1->out) && !http1->blocked && !http1->dead)
 		mesh_mux_http1_write(http1); /* what `writable` and the next request added */
+	mesh_mux_http1_end_direction(http1);
 	if (http1->dead)
 		tell_closed(http1);
 	if (!http1->told)
@@ -181,6 +187,7 @@ static int http1_open(struct mux *mux, struct exchange *exchange)
 	http1->written = false;
 	http1->close_after = false;
 	http1->interim = 0;
+	http1->asked = (struct mesh_slice){NULL, 0};
 	http1->parser.scanned = 0;
 	exchange->mux = mux;
 	mux->active = 1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An HTTP/1.1 connection from inside, between the mux_http1*.c only: its life (mux_http1.c), what comes
- * (mux_http1_read.c) and what goes (mux_http1_write.c).
+ * (mux_http1_read.c), what goes (mux_http1_write.c), and the change to another protocol (mux_http1_upgrade.c).
  */
 #ifndef MESH_HTTP_MUX_HTTP1_H
 #define MESH_HTTP_MUX_HTTP1_H
@@ -37,6 +37,9 @@ struct http1 {
 	size_t wasted;
 	size_t interim;     /* bytes of 1xx heads before the present response */
 	unsigned empty_lines;
+	struct mesh_slice asked; /* the protocol the present request asks for, in lower case */
+	bool upgraded;      /* both sides agreed: bytes as they come */
+	bool shut;          /* and our direction has ended */
 	enum http1_body body; /* being sent */
 	uint64_t to_send;     /* HTTP1_BODY_LENGTH: what is missing */
 	int error;
@@ -63,6 +66,12 @@ static inline bool http1_last_exchange(const struct http1 *http1)
 {
 	return http1->base.draining || http1->peer_ended ||
 	       (http1->base.limits.requests_max && http1->base.carried >= http1->base.limits.requests_max);
+}
+
+/* Client: asked for another protocol and not answered yet; nothing may follow the request. */
+static inline bool http1_awaits_change(const struct http1 *http1)
+{
+	return !http1->base.server && http1->asked.len && !http1->upgraded;
 }
 
 static inline bool http1_wants_input(const struct http1 *http1)
@@ -96,6 +105,19 @@ void mesh_mux_http1_read(struct http1 *http1);
 void mesh_mux_http1_parse_kept(struct http1 *http1);
 /* The peer sends no more: the end of a body without a length, of a connection, or a message cut off. */
 void mesh_mux_http1_input_ended(struct http1 *http1);
+
+/* mux_http1_upgrade.c */
+
+/* Client: notes what the request asks for. INVALID: it has a body, or names no protocol; NOMEM. */
+int mesh_mux_http1_ask(struct http1 *http1, const struct http_head *head);
+/* Server: may this be answered? A 101 gets the protocol that was asked for. STATE, INVALID. */
+int mesh_mux_http1_agree(struct http1 *http1, struct http_head *head);
+/* Client: the final head or 101 came. False: it was not asked for, the connection is lost. */
+bool mesh_mux_http1_answered(struct http1 *http1);
+/* All is written and our side has ended: says so. */
+void mesh_mux_http1_end_direction(struct http1 *http1);
+/* Over once both directions ended and all is written. */
+void mesh_mux_http1_settle_upgraded(struct http1 *http1);
 
 /* mux_http1_write.c: as mux.h says of the ops */
 

@@ -52,6 +52,7 @@ static bool begin_request(struct http1 *http1, struct mesh_slice bytes)
 	http1->receiving = true;
 	http1->to_head = mesh_slice_equal(http1->head.method, MESH_SLICE("HEAD"));
 	http1->old_peer = !http1->head.minor;
+	http1->asked = http1->head.upgrade;
 	http1->close_after = !http1->parser.keep_alive || http1_last_exchange(http1);
 	http1->want_continue = http1->head.expects_continue && http1->parser.framing != HTTP1_NO_BODY;
 	http1->written = false;
@@ -73,7 +74,7 @@ static bool begin_response(struct http1 *http1, struct mesh_slice bytes)
 			wrong_message(http1);
 		return false;
 	}
-	if (http1->head.status < 200) {
+	if (http1->head.status < 200 && http1->head.status != 101) {
 		/* together they may be as long as one head: each is kept as long as the call */
 		http1->interim += bytes.len;
 		if (http1->interim > http1->base.limits.head_bytes_max) {
@@ -84,6 +85,8 @@ static bool begin_response(struct http1 *http1, struct mesh_slice bytes)
 			exchange->events->interim(exchange, &http1->head);
 		return true;
 	}
+	if (!mesh_mux_http1_answered(http1))
+		return false;
 	http1->receiving = true;
 	mesh_headers_clear(&http1->trailers);
 	exchange->head_received = true;
@@ -234,8 +237,8 @@ void mesh_mux_http1_input_ended(struct http1 *http1)
 	struct exchange *exchange = http1->exchange;
 
 	http1->peer_ended = true;
-	if (!http1->base.server && exchange && http1->receiving && http1->parser.framing == HTTP1_UNTIL_CLOSE) {
-		if (exchange->paused)
+	if (http1->receiving && http1->parser.framing == HTTP1_UNTIL_CLOSE) {
+		if (exchange && (exchange->paused || mesh_buf_len(&http1->in)))
 			return; /* delivered when it goes on */
 		message_complete(http1);
 		return;

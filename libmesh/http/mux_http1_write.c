@@ -55,7 +55,8 @@ void mesh_mux_http1_tell_writable(struct http1 *http1)
 {
 	struct exchange *exchange = http1->exchange;
 
-	if (!exchange || !exchange->wants_writable || mesh_buf_len(&http1->out) > http1->base.limits.send_bytes_max / 2)
+	if (!exchange || !exchange->wants_writable || http1_awaits_change(http1) ||
+	    mesh_buf_len(&http1->out) > http1->base.limits.send_bytes_max / 2)
 		return;
 	exchange->wants_writable = false;
 	exchange->events->writable(exchange);
@@ -65,6 +66,8 @@ static enum http1_body choose_body(const struct http1 *http1, const struct http_
 {
 	bool client = !http1->base.server;
 
+	if (head->upgrade.len)
+		return client ? HTTP1_BODY_NONE : HTTP1_BODY_CLOSE;
 	if (client && end)
 		return head->content_length == 0 && (mesh_slice_equal(head->method, MESH_SLICE("POST")) ||
 						     mesh_slice_equal(head->method, MESH_SLICE("PUT")) ||
@@ -88,7 +91,10 @@ int mesh_mux_http1_send_head(struct exchange *exchange, const struct http_head *
 
 	if (exchange->head_sent)
 		return MESH_ERROR_STATE;
-	http1->body = choose_body(http1, head, end);
+	rc = http1->base.server ? mesh_mux_http1_agree(http1, &own) : mesh_mux_http1_ask(http1, head);
+	if (rc)
+		return rc;
+	http1->body = choose_body(http1, &own, end);
 	if (end && own.content_length < 0)
 		own.content_length = 0;
 	if (http1->body == HTTP1_BODY_CLOSE || (http1->base.server && (http1->base.draining || http1->want_continue)))
@@ -101,6 +107,7 @@ int mesh_mux_http1_send_head(struct exchange *exchange, const struct http_head *
 	if (rc)
 		return rc;
 	http1->to_send = http1->body == HTTP1_BODY_LENGTH && !end ? (uint64_t)own.content_length : 0;
+	http1->upgraded = http1->base.server && own.status == 101;
 	exchange->head_sent = true;
 	exchange->sent_end = end;
 	http1_make_dirty(http1);
@@ -125,6 +132,10 @@ int mesh_mux_http1_send_data(struct exchange *exchange, struct mesh_slice data, 
 
 	if (!exchange->head_sent || exchange->sent_end)
 		return MESH_ERROR_STATE;
+	if (http1_awaits_change(http1) && data.len) {
+		exchange->wants_writable = true;
+		return MESH_ERROR_AGAIN;
+	}
 	/* only what is still unsent counts: a body given in one piece, however large, is taken right behind its head */
 	if (queued > http1->base.limits.send_bytes_max) {
 		exchange->wants_writable = true;
@@ -154,6 +165,8 @@ int mesh_mux_http1_send_trailers(struct exchange *exchange, const struct headers
 
 	if (!exchange->head_sent || exchange->sent_end)
 		return MESH_ERROR_STATE;
+	if (http1->asked.len && (http1->upgraded || !http1->base.server) && trailers && trailers->count)
+		return MESH_ERROR_INVALID; /* another protocol has none */
 	if (http1->body == HTTP1_BODY_CHUNKED)
 		rc = mesh_http1_write_last_chunk(&http1->out, trailers);
 	else if (http1->to_send)
@@ -172,6 +185,8 @@ int mesh_mux_http1_send_interim(struct exchange *exchange, const struct http_hea
 
 	if (exchange->head_sent)
 		return MESH_ERROR_STATE;
+	if (head->status < 100 || head->status > 199 || head->status == 101 || head->upgrade.len)
+		return MESH_ERROR_INVALID;
 	if (http1->old_peer || (head->status == 100 && !http1->want_continue))
 		return 0;
 	http1->want_continue = false;

@@ -170,7 +170,7 @@ static int sniff_tls(struct mesh_slice bytes, struct arena *arena, struct sniff 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /* "METHOD SP target SP HTTP/1.x": what Envoy's inspector asks for before it calls something HTTP. */
-static enum sniff_kind sniff_http1(struct mesh_slice bytes)
+static enum sniff_kind sniff_http1(struct mesh_slice bytes, bool *http_10)
 {
 	ptrdiff_t line_end = mesh_slice_find(bytes, '\n');
 	struct mesh_slice line = mesh_slice_make(bytes.data, line_end < 0 ? bytes.len : (size_t)line_end), rest = line, method;
@@ -191,6 +191,7 @@ static enum sniff_kind sniff_http1(struct mesh_slice bytes)
 	if (last <= (ptrdiff_t)method.len)
 		return SNIFF_RAW;
 	rest = mesh_slice_make(line.data + last + 1, line.len - (size_t)last - 1);
+	*http_10 = mesh_slice_equal(rest, MESH_SLICE("HTTP/1.0"));
 	return rest.len == 8 && mesh_slice_prefix(rest, MESH_SLICE("HTTP/1.")) ? SNIFF_HTTP1 : SNIFF_RAW;
 }
 
@@ -202,15 +203,16 @@ int mesh_sniff(struct mesh_slice bytes, struct arena *arena, struct sniff *sniff
 	sniff->server_name = mesh_slice_make(NULL, 0);
 	sniff->alpn = NULL;
 	sniff->alpn_count = 0;
+	sniff->http_10 = false;
 	if (!bytes.len)
 		return 0;
-	if (bytes.data[0] == 0x16 && (bytes.len < 2 || bytes.data[1] == 3))
+	if (!sniff->http_only && bytes.data[0] == 0x16 && (bytes.len < 2 || bytes.data[1] == 3))
 		return sniff_tls(bytes, arena, sniff);
 	if (sniff->tls_only)
 		sniff->kind = SNIFF_RAW;
 	else if (!memcmp(bytes.data, preface, same))
 		sniff->kind = same == sizeof(preface) - 1 ? SNIFF_HTTP2 : SNIFF_MORE;
 	else
-		sniff->kind = sniff_http1(bytes);
+		sniff->kind = sniff_http1(bytes, &sniff->http_10);
 	return 0;
 }

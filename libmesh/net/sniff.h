@@ -20,6 +20,8 @@ enum sniff_kind {
 struct sniff {
 	enum sniff_kind kind;
 	bool tls_only;                 /* in: do not look for HTTP */
+	bool http_only;                /* in: do not look for TLS */
+	bool http_10;                  /* HTTP1: its version is 1.0 */
 	struct mesh_slice server_name; /* into the bytes given or the arena; absent when not sent */
 	struct mesh_slice *alpn;       /* offered names */
 	size_t alpn_count;

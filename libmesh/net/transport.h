@@ -43,7 +43,9 @@ struct transport_ops {
 	ssize_t (*read)(struct transport *transport, char *data, size_t room, bool *drained);
 	/* bytes taken (maybe fewer than given); AGAIN; RESET or TLS. One syscall where possible. */
 	ssize_t (*write)(struct transport *transport, struct mesh_slice data);
-	void (*shutdown)(struct transport *transport); /* end of our direction: FIN or close_notify; best effort, does not wait */
+	/* End of our direction alone, for who goes on reading: FIN, or close_notify and no FIN, as Envoy. 0; AGAIN; RESET or TLS. */
+	int (*finish)(struct transport *transport);
+	void (*shutdown)(struct transport *transport); /* the same and more, before the end of all: best effort, does not wait */
 	void (*destroy)(struct transport *transport);  /* frees what is private; the socket is closed by mesh_transport_free */
 };
 

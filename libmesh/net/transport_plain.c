@@ -57,6 +57,13 @@ static ssize_t plain_write(struct transport *transport, struct mesh_slice data)
 	return mesh_why(&transport->why, MESH_ERROR_RESET, "send: %s", strerror(errno));
 }
 
+static int plain_finish(struct transport *transport)
+{
+	if (!shutdown(transport->fd, SHUT_WR))
+		return 0;
+	return mesh_why(&transport->why, MESH_ERROR_RESET, "end: %s", strerror(errno));
+}
+
 static void plain_shutdown(struct transport *transport)
 {
 	shutdown(transport->fd, SHUT_WR);
@@ -70,6 +77,7 @@ static const struct transport_ops plain_ops = {
 	.handshake = plain_handshake,
 	.read = plain_read,
 	.write = plain_write,
+	.finish = plain_finish,
 	.shutdown = plain_shutdown,
 	.destroy = plain_destroy,
 };

@@ -17,6 +17,7 @@ struct tls {
 	SSL *ssl;
 	struct tls_context *context;
 	bool connected;
+	bool finished; /* close_notify is out */
 	/* client: what the certificate must name; copied into the arena */
 	const struct string_match *sans;
 	size_t san_count;
@@ -234,13 +235,20 @@ static ssize_t io_error(struct tls *tls, int n, const char *what)
 	return mesh_why(&tls->base.why, MESH_ERROR_TLS, "%s: %s", what, reason ? reason : "TLS failed");
 }
 
+/* What is left of others' errors would be taken for ours. Looking first is cheaper than emptying an empty queue. */
+static void forget_errors(void)
+{
+	if (ERR_peek_error())
+		ERR_clear_error();
+}
+
 static ssize_t tls_read(struct transport *transport, char *data, size_t room, bool *drained)
 {
 	struct tls *tls = tls_of(transport);
 	size_t n;
 	int rc;
 
-	ERR_clear_error();
+	forget_errors();
 	tls->short_read = false;
 	rc = SSL_read_ex(tls->ssl, data, room, &n);
 	*drained = tls->short_read && !SSL_has_pending(tls->ssl);
@@ -257,9 +265,22 @@ static ssize_t tls_write(struct transport *transport, struct mesh_slice data)
 	size_t n;
 	int rc;
 
-	ERR_clear_error();
+	forget_errors();
 	rc = SSL_write_ex(tls->ssl, data.data, data.len, &n);
 	return rc == 1 ? (ssize_t)n : io_error(tls, rc, "send");
+}
+
+static int tls_finish(struct transport *transport)
+{
+	struct tls *tls = tls_of(transport);
+	int rc;
+
+	if (tls->finished) /* once more, and OpenSSL would wait for the peer's and throw away what comes before it */
+		return 0;
+	ERR_clear_error();
+	rc = SSL_shutdown(tls->ssl);
+	tls->finished = rc >= 0;
+	return rc >= 0 ? 0 : (int)io_error(tls, rc, "end");
 }
 
 static void tls_shutdown(struct transport *transport)
@@ -267,8 +288,9 @@ static void tls_shutdown(struct transport *transport)
 	struct tls *tls = tls_of(transport);
 
 	ERR_clear_error();
-	if (!tls->error && !tls->eof)
+	if (!tls->error && !tls->eof && !tls->finished)
 		SSL_shutdown(tls->ssl);
+	tls->finished = true;
 	ERR_clear_error();
 	shutdown(transport->fd, SHUT_WR);
 }
@@ -298,6 +320,7 @@ static const struct transport_ops tls_ops = {
 	.handshake = tls_handshake,
 	.read = tls_read,
 	.write = tls_write,
+	.finish = tls_finish,
 	.shutdown = tls_shutdown,
 	.destroy = tls_destroy,
 };

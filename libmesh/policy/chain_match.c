@@ -158,19 +158,23 @@ const struct chain *mesh_chain_find(const struct listener_config *listener, cons
 	return listener->default_chain;
 }
 
-bool mesh_chain_needs_sniffing(const struct listener_config *listener, uint16_t port)
+unsigned mesh_chain_looks_for(const struct listener_config *listener, uint16_t port)
 {
 	bool specific = false;
+	unsigned looks = 0;
 
 	for (size_t i = 0; i < listener->chain_count; i++)
 		specific |= listener->chains[i].match.destination_port == port;
 	for (size_t i = 0; i < listener->chain_count; i++) {
-		const struct chain *chain = &listener->chains[i];
+		const struct chain_match *match = &listener->chains[i].match;
 
-		if (specific ? chain->match.destination_port != port : chain->match.destination_port != 0)
+		if (match->destination_port != (specific ? port : 0))
 			continue;
-		if (chain->match.transport.len || chain->match.alpn_count || chain->match.server_name_count)
-			return true;
+		if (match->transport.len || match->alpn_count || match->server_name_count)
+			looks |= CHAIN_LOOKS_FOR_TLS;
+		if (match->alpn_count && !mesh_slice_equal(match->transport, MESH_SLICE("tls")))
+			looks |= CHAIN_LOOKS_FOR_HTTP;
 	}
-	return false;
+	return looks & ((listener->tls_inspector ? CHAIN_LOOKS_FOR_TLS : 0u) |
+			(listener->http_inspector ? CHAIN_LOOKS_FOR_HTTP : 0u));
 }

@@ -18,7 +18,15 @@ struct chain_request {
 
 /* NULL: none. */
 const struct chain *mesh_chain_find(const struct listener_config *listener, const struct chain_request *request);
-/* Does any chain for this port look at what the connection speaks (so that it has to be sniffed)? */
-bool mesh_chain_needs_sniffing(const struct listener_config *listener, uint16_t port);
+enum {
+	CHAIN_LOOKS_FOR_TLS = 1,
+	CHAIN_LOOKS_FOR_HTTP = 2,
+};
+
+/*
+ * What has to be known of a connection's first bytes before it is clear which chain takes it, of what the listener's
+ * inspectors find out: without one, TLS is bytes like others, and HTTP too. 0: nothing.
+ */
+unsigned mesh_chain_looks_for(const struct listener_config *listener, uint16_t port);
 
 #endif

@@ -7,11 +7,11 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <time.h>
 
 #include "control/backoff.h"
 #include "identity/cert_store.h"
+#include "loop/thread.h"
 #include "xds/ads.h"
 #include "xds/node.h"
 
@@ -322,13 +322,8 @@ static int start_certs(struct xds_client *client, const struct xds_client_option
 
 static int make_shared(struct xds_client *client)
 {
-	pthread_condattr_t monotonic;
-
 	client->locked = !pthread_mutex_init(&client->shared.lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	client->signalled = !pthread_cond_init(&client->shared.changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	client->signalled = !mesh_cond_init(&client->shared.changed);
 	return client->locked && client->signalled ? 0 : MESH_ERROR_SYSTEM;
 }
 
@@ -352,16 +347,12 @@ static void *thread_main(void *argument)
 	return NULL;
 }
 
-/* Signals are for the application's threads. */
 static int start_thread(struct xds_client *client)
 {
-	sigset_t all, before;
+	int rc = mesh_thread_start(&client->thread, "mesh-control", thread_main, client);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	client->threaded = !pthread_create(&client->thread, NULL, thread_main, client);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return client->threaded ? 0 : MESH_ERROR_SYSTEM;
+	client->threaded = !rc;
+	return rc;
 }
 
 static int build(struct xds_client *client, const struct xds_client_options *options)

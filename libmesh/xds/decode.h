@@ -118,6 +118,11 @@ void *mesh_decode_unpack(struct decode *d, struct mesh_slice bytes, const Protob
 
 /* Type inside a udpa or xds TypedStruct ("io.istio.http.peer_metadata.Config"), absent when the Any is none. */
 struct mesh_slice mesh_decode_typed_struct(struct decode *d, const struct Google__Protobuf__Any *any);
+/* The same with what it holds: until the next resource, NULL when nothing. */
+struct mesh_slice mesh_decode_typed_struct_open(struct decode *d, const struct Google__Protobuf__Any *any,
+						const struct Google__Protobuf__Struct **body);
+/* The "protocol" of Istio's TCP metadata exchange, copied; absent: none, so no connection exchanges any. */
+struct mesh_slice mesh_decode_exchange_protocol(struct decode *d, const struct Google__Protobuf__Struct *body);
 
 const struct Google__Protobuf__Value *mesh_decode_struct_get(const struct Google__Protobuf__Struct *object,
 							     const char *name);
@@ -174,6 +179,11 @@ void mesh_decode_outlier(struct decode *d, const struct Envoy__Config__Cluster__
 			 struct outlier_config *outlier);
 void mesh_decode_cluster_http(struct decode *d, const struct Envoy__Config__Cluster__V3__Cluster *message,
 			      struct cluster_config *cluster);
+
+/* decode_http2.c: all zero, the defaults, when `message` is NULL */
+struct Envoy__Config__Core__V3__Http2ProtocolOptions;
+void mesh_decode_http2(struct decode *d, const char *field, const struct Envoy__Config__Core__V3__Http2ProtocolOptions *message,
+		       struct http2_config *http2);
 
 /* decode_authz.c */
 struct Envoy__Config__Rbac__V3__RBAC;

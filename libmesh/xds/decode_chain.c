@@ -82,6 +82,20 @@ static void tcp_clusters(struct decode *d, const tcp_message *message, struct ch
 	mesh_decode_pop(d);
 }
 
+static void tcp_limits(struct decode *d, const tcp_message *message, struct chain *chain)
+{
+	chain->tcp_connect_attempts = mesh_decode_u32(message->max_connect_attempts, 1);
+	if (!chain->tcp_connect_attempts)
+		mesh_decode_fail_field(d, "max_connect_attempts", "0: must be greater than 0");
+	chain->tcp_idle_timeout_ns = mesh_decode_duration(d, "idle_timeout", message->idle_timeout, -1);
+	chain->tcp_duration_max_ns =
+		mesh_decode_duration(d, "max_downstream_connection_duration", message->max_downstream_connection_duration, 0);
+	if (message->n_hash_policy)
+		mesh_decode_warning(d, "hash_policy of a TCP proxy: connections are spread without regard to their source");
+	if (message->metadata_match)
+		mesh_decode_warning(d, "metadata_match of a TCP proxy: passed over");
+}
+
 static void tcp_proxy(struct decode *d, const Google__Protobuf__Any *any, struct chain *chain)
 {
 	tcp_message *message;
@@ -90,8 +104,9 @@ static void tcp_proxy(struct decode *d, const Google__Protobuf__Any *any, struct
 				       &envoy__extensions__filters__network__tcp_proxy__v3__tcp_proxy__descriptor);
 	if (message) {
 		chain->kind = chain->kind == CHAIN_FAIL_CLOSED ? CHAIN_FAIL_CLOSED : CHAIN_TCP;
-		mesh_decode_required(d, "stat_prefix", message->stat_prefix);
+		chain->tcp_stat_prefix = mesh_decode_required(d, "stat_prefix", message->stat_prefix);
 		tcp_clusters(d, message, chain);
+		tcp_limits(d, message, chain);
 		if (chain->kind == CHAIN_TCP && mesh_slice_equal(chain->tcp_cluster, MESH_SLICE(BLACK_HOLE)))
 			chain->kind = CHAIN_BLACKHOLE;
 		if (message->tunneling_config)
@@ -126,7 +141,8 @@ static bool network_filter(struct decode *d, const filter_message *message, stru
 {
 	bool typed = message->config_type_case == ENVOY__CONFIG__LISTENER__V3__FILTER__CONFIG_TYPE_TYPED_CONFIG;
 	const Google__Protobuf__Any *any = typed ? message->typed_config : NULL;
-	struct mesh_slice type = mesh_decode_typed_struct(d, any);
+	const Google__Protobuf__Struct *body;
+	struct mesh_slice type = mesh_decode_typed_struct_open(d, any, &body);
 
 	mesh_decode_required(d, "name", message->name);
 	if (!type.data)
@@ -141,9 +157,10 @@ static bool network_filter(struct decode *d, const filter_message *message, stru
 	}
 	if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.network.rbac.v3.RBAC")))
 		rbac(d, any, chain);
-	else if (mesh_slice_equal(type, MESH_SLICE("envoy.tcp.metadataexchange.config.MetadataExchange")))
+	else if (mesh_slice_equal(type, MESH_SLICE("envoy.tcp.metadataexchange.config.MetadataExchange"))) {
 		chain->metadata_exchange = true;
-	else if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.network.mongo_proxy.v3.MongoProxy")))
+		chain->metadata_exchange_protocol = mesh_decode_exchange_protocol(d, body);
+	} else if (mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.network.mongo_proxy.v3.MongoProxy")))
 		/* istiod's default for a port named mongo: it only counts what passes */
 		mesh_decode_warning(d, "mongo_proxy: its statistics are not kept");
 	else if (!mesh_slice_equal(type, MESH_SLICE("stats.PluginConfig")))

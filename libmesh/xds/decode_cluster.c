@@ -179,14 +179,18 @@ static void filters(struct decode *d, const cluster_message *message, struct clu
 {
 	for (size_t i = 0; i < message->n_filters && d->rc == 0; i++) {
 		const Envoy__Config__Cluster__V3__Filter *filter = message->filters[i];
+		const Google__Protobuf__Struct *body;
 		struct mesh_slice type;
 
 		mesh_decode_push_item(d, "filters", i);
 		mesh_decode_required(d, "name", filter->name);
-		type = mesh_decode_typed_struct(d, filter->typed_config);
+		type = mesh_decode_typed_struct_open(d, filter->typed_config, &body);
 		if (!type.data)
 			type = mesh_decode_any_type(filter->typed_config);
-		if (!mesh_slice_equal(type, MESH_SLICE("envoy.tcp.metadataexchange.config.MetadataExchange"))) {
+		if (mesh_slice_equal(type, MESH_SLICE("envoy.tcp.metadataexchange.config.MetadataExchange"))) {
+			cluster->metadata_exchange = true;
+			cluster->metadata_exchange_protocol = mesh_decode_exchange_protocol(d, body);
+		} else {
 			mesh_decode_note(d, "\"%.80s\" (%.*s): unknown filter", filter->name, (int)type.len, type.data);
 			cluster->kind = CLUSTER_UNSUPPORTED;
 		}

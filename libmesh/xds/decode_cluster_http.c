@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The HTTP side of a cluster: which protocol goes out and the limits of its connections, from the typed extension or,
- * when that is absent, from the older fields beside it.
+ * The HTTP side of a cluster: which protocol goes out, its settings and the limits of its connections, from the typed
+ * extension or, when that is absent, from the older fields beside it.
  */
 #include "xds/decode.h"
 
@@ -80,6 +80,8 @@ static void protocol(struct decode *d, const http_options *message, struct clust
 			return;
 		case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP2_PROTOCOL_OPTIONS:
 			cluster->protocol = UPSTREAM_HTTP2;
+			mesh_decode_http2(d, "explicit_http_config.http2_protocol_options",
+					  explicit->http2_protocol_options, &cluster->http2);
 			return;
 		case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__EXPLICIT_HTTP_CONFIG__PROTOCOL_CONFIG_HTTP3_PROTOCOL_OPTIONS:
 			unusable(d, cluster, "explicit_http_config.http3_protocol_options", "HTTP/3 is not supported");
@@ -90,9 +92,13 @@ static void protocol(struct decode *d, const http_options *message, struct clust
 		}
 	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_USE_DOWNSTREAM_PROTOCOL_CONFIG:
 		cluster->protocol = UPSTREAM_DOWNSTREAM;
+		mesh_decode_http2(d, "use_downstream_protocol_config.http2_protocol_options",
+				  message->use_downstream_protocol_config->http2_protocol_options, &cluster->http2);
 		return;
 	case ENVOY__EXTENSIONS__UPSTREAMS__HTTP__V3__HTTP_PROTOCOL_OPTIONS__UPSTREAM_PROTOCOL_OPTIONS_AUTO_CONFIG:
 		cluster->protocol = UPSTREAM_AUTO;
+		mesh_decode_http2(d, "auto_config.http2_protocol_options", message->auto_config->http2_protocol_options,
+				  &cluster->http2);
 		return;
 	default:
 		mesh_decode_fail_field(d, "upstream_protocol_options", "is required");
@@ -147,6 +153,7 @@ void mesh_decode_cluster_http(struct decode *d, const Envoy__Config__Cluster__V3
 	if (message->max_requests_per_connection)
 		cluster->requests_per_connection_max = message->max_requests_per_connection->value;
 	cluster->protocol = downstream ? UPSTREAM_DOWNSTREAM : message->http2_protocol_options ? UPSTREAM_HTTP2 : UPSTREAM_HTTP1;
+	mesh_decode_http2(d, "http2_protocol_options", message->http2_protocol_options, &cluster->http2);
 	for (size_t i = 0; i < message->n_typed_extension_protocol_options && d->rc == 0; i++) {
 		const Envoy__Config__Cluster__V3__Cluster__TypedExtensionProtocolOptionsEntry *entry =
 			message->typed_extension_protocol_options[i];
@@ -158,6 +165,4 @@ void mesh_decode_cluster_http(struct decode *d, const Envoy__Config__Cluster__V3
 			mesh_decode_warning(d, "typed_extension_protocol_options \"%.100s\": passed over", entry->key);
 		mesh_decode_pop(d);
 	}
-	if (cluster->protocol == UPSTREAM_HTTP2)
-		mesh_decode_warning(d, "http2_protocol_options of a cluster: it is called with HTTP/1.1");
 }

@@ -142,10 +142,18 @@ static void limits(struct decode *d, const http_message *message, struct http_co
 		mesh_decode_duration(d, "request_headers_timeout", message->request_headers_timeout, 0);
 	http->drain_timeout_ns = mesh_decode_duration(d, "drain_timeout", message->drain_timeout, -1);
 	http->accept_http_10 = message->http_protocol_options && message->http_protocol_options->accept_http_10;
+	mesh_decode_http2(d, "http2_protocol_options", message->http2_protocol_options, &http->http2);
+	if (message->stream_error_on_invalid_http_message &&
+	    !(message->http2_protocol_options &&
+	      message->http2_protocol_options->override_stream_error_on_invalid_http_message))
+		http->http2.invalid_message_resets_stream = message->stream_error_on_invalid_http_message->value;
 	if (!common)
 		return;
 	mesh_decode_push(d, "common_http_protocol_options");
 	http->idle_timeout_ns = mesh_decode_duration(d, "idle_timeout", common->idle_timeout, -1);
+	http->connection_duration_max_ns =
+		mesh_decode_duration(d, "max_connection_duration", common->max_connection_duration, 0);
+	http->stream_duration_max_ns = mesh_decode_duration(d, "max_stream_duration", common->max_stream_duration, 0);
 	http->header_count_max = mesh_decode_u32(common->max_headers_count, 0);
 	if (common->max_headers_count && http->header_count_max == 0)
 		mesh_decode_fail_field(d, "max_headers_count", "0: must be greater than 0");
@@ -156,6 +164,46 @@ static void limits(struct decode *d, const http_message *message, struct http_co
 	http->drop_underscores = common->headers_with_underscores_action ==
 				 ENVOY__CONFIG__CORE__V3__HTTP_PROTOCOL_OPTIONS__HEADERS_WITH_UNDERSCORES_ACTION__DROP_HEADER;
 	mesh_decode_pop(d);
+}
+
+static enum http_codec codec(struct decode *d, const http_message *message, struct mesh_slice *reason)
+{
+	switch ((int)message->codec_type) {
+	case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__AUTO:
+		return HTTP_CODEC_AUTO;
+	case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__HTTP1:
+		return HTTP_CODEC_HTTP1;
+	case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__HTTP2:
+		return HTTP_CODEC_HTTP2;
+	case ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__HTTP3:
+		closed(d, reason, "codec_type");
+		return HTTP_CODEC_AUTO;
+	default:
+		mesh_decode_fail_field(d, "codec_type", "%d: unknown", (int)message->codec_type);
+		return HTTP_CODEC_AUTO;
+	}
+}
+
+/*
+ * Protocols a request may change to. With filters of their own they would pass others than the rules of this connection
+ * manager, so such a one is left out, and refused.
+ */
+static void upgrades(struct decode *d, const http_message *message, struct http_config *http)
+{
+	if (!mesh_decode_count(d, "upgrade_configs", message->n_upgrade_configs, MESH_DECODE_FILTERS))
+		return;
+	http->upgrades = mesh_decode_array(d, message->n_upgrade_configs, sizeof(*http->upgrades));
+	for (size_t i = 0; http->upgrades && i < message->n_upgrade_configs && d->rc == 0; i++) {
+		const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager__UpgradeConfig
+			*upgrade = message->upgrade_configs[i];
+
+		mesh_decode_push_item(d, "upgrade_configs", i);
+		if (upgrade->n_filters)
+			mesh_decode_note(d, "\"%.60s\": filters of its own are not supported", upgrade->upgrade_type);
+		else if (mesh_decode_bool(upgrade->enabled, true) && upgrade->upgrade_type[0])
+			http->upgrades[http->upgrade_count++] = mesh_decode_lower(d, upgrade->upgrade_type);
+		mesh_decode_pop(d);
+	}
 }
 
 static void share(struct decode *d, const char *field, const Envoy__Type__V3__Percent *percent)
@@ -200,11 +248,10 @@ struct http_config *mesh_decode_http(struct decode *d, const http_message *messa
 	if (!http)
 		return NULL;
 	http->stat_prefix = mesh_decode_text(d, message->stat_prefix); /* istiod's GENERATOR=grpc gives none */
-	if (message->codec_type ==
-	    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_CONNECTION_MANAGER__CODEC_TYPE__HTTP3)
-		closed(d, reason, "codec_type");
+	http->codec = codec(d, message, reason);
 	identity(d, message, http, reason);
 	limits(d, message, http);
+	upgrades(d, message, http);
 	routes(d, message, http, reason);
 	mesh_decode_http_filters(d, message->n_http_filters, message->http_filters, http);
 	tracing(d, message);

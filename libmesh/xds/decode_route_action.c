@@ -179,6 +179,46 @@ static void host_rewrite(struct decode *d, const action_message *message, struct
 	}
 }
 
+static void stream_limits(struct decode *d, const action_message *message, struct route *route)
+{
+	const Envoy__Config__Route__V3__RouteAction__MaxStreamDuration *limits = message->max_stream_duration;
+
+	route->has_stream_limits = limits != NULL;
+	route->max_stream_duration_ns = -1;
+	if (!limits) {
+		route->grpc_timeout_max_ns = mesh_decode_duration(d, "max_grpc_timeout", message->max_grpc_timeout, -1);
+		route->grpc_timeout_offset_ns = mesh_decode_duration(d, "grpc_timeout_offset", message->grpc_timeout_offset, 0);
+		return;
+	}
+	mesh_decode_push(d, "max_stream_duration");
+	route->max_stream_duration_ns = mesh_decode_duration(d, "max_stream_duration", limits->max_stream_duration, -1);
+	route->grpc_timeout_max_ns = mesh_decode_duration(d, "grpc_timeout_header_max", limits->grpc_timeout_header_max, -1);
+	route->grpc_timeout_offset_ns =
+		mesh_decode_duration(d, "grpc_timeout_header_offset", limits->grpc_timeout_header_offset, 0);
+	mesh_decode_pop(d);
+}
+
+/* Protocols that requests of this route may, or may not, change to whatever the listener says. */
+static void upgrades(struct decode *d, const action_message *message, struct route *route)
+{
+	if (!message->n_upgrade_configs ||
+	    !mesh_decode_count(d, "upgrade_configs", message->n_upgrade_configs, MESH_DECODE_FILTERS))
+		return;
+	route->upgrades = mesh_decode_array(d, message->n_upgrade_configs, sizeof(*route->upgrades));
+	for (size_t i = 0; route->upgrades && i < message->n_upgrade_configs && d->rc == 0; i++) {
+		const Envoy__Config__Route__V3__RouteAction__UpgradeConfig *upgrade = message->upgrade_configs[i];
+		struct route_upgrade *own = &route->upgrades[route->upgrade_count++];
+
+		own->protocol = mesh_decode_lower(d, upgrade->upgrade_type);
+		own->allowed = mesh_decode_bool(upgrade->enabled, true);
+		for (size_t j = 0; j + 1 < route->upgrade_count; j++)
+			if (mesh_slice_equal(route->upgrades[j].protocol, own->protocol))
+				mesh_decode_fail_field(d, "upgrade_configs", "\"%.60s\": twice", upgrade->upgrade_type);
+		if (upgrade->connect_config)
+			mesh_decode_warning(d, "connect_config of a route: passed over");
+	}
+}
+
 static void passed_over(struct decode *d, const action_message *message)
 {
 	if (message->n_request_mirror_policies)
@@ -204,11 +244,8 @@ void mesh_decode_route_action(struct decode *d, const action_message *message, s
 	destination(d, message, route);
 	route->timeout_ns = mesh_decode_duration(d, "timeout", message->timeout, -1);
 	route->idle_timeout_ns = mesh_decode_duration(d, "idle_timeout", message->idle_timeout, -1);
-	if (message->max_stream_duration)
-		route->max_stream_duration_ns = mesh_decode_duration(d, "max_stream_duration.max_stream_duration",
-								     message->max_stream_duration->max_stream_duration, 0);
-	if (route->max_stream_duration_ns) /* Istio sends a zero with every route: no limit */
-		mesh_decode_warning(d, "max_stream_duration of a route: passed over");
+	stream_limits(d, message, route);
+	upgrades(d, message, route);
 	route->retry = mesh_decode_retry(d, message->retry_policy);
 	path_rewrite(d, message, route);
 	host_rewrite(d, message, route);

@@ -125,23 +125,34 @@ void mesh_decode_any_close(struct decode *d)
 	mesh_decode_pop(d);
 }
 
-struct mesh_slice mesh_decode_typed_struct(struct decode *d, const Google__Protobuf__Any *any)
+struct mesh_slice mesh_decode_typed_struct_open(struct decode *d, const Google__Protobuf__Any *any,
+						const Google__Protobuf__Struct **body)
 {
 	struct mesh_slice bytes = mesh_slice_make(any ? (const char *)any->value.data : NULL, any ? any->value.len : 0);
 	const char *url = NULL;
 
+	*body = NULL;
 	if (mesh_decode_any_is(any, &udpa__type__v1__typed_struct__descriptor)) {
 		Udpa__Type__V1__TypedStruct *inner = mesh_decode_unpack(d, bytes, &udpa__type__v1__typed_struct__descriptor);
 
 		url = inner ? inner->type_url : NULL;
+		*body = inner ? inner->value : NULL;
 	} else if (mesh_decode_any_is(any, &xds__type__v3__typed_struct__descriptor)) {
 		Xds__Type__V3__TypedStruct *inner = mesh_decode_unpack(d, bytes, &xds__type__v3__typed_struct__descriptor);
 
 		url = inner ? inner->type_url : NULL;
+		*body = inner ? inner->value : NULL;
 	}
 	if (!url)
 		return mesh_slice_make(NULL, 0);
 	return mesh_slice_of(strrchr(url, '/') ? strrchr(url, '/') + 1 : url);
+}
+
+struct mesh_slice mesh_decode_typed_struct(struct decode *d, const Google__Protobuf__Any *any)
+{
+	const Google__Protobuf__Struct *body;
+
+	return mesh_decode_typed_struct_open(d, any, &body);
 }
 
 const Google__Protobuf__Value *mesh_decode_struct_get(const Google__Protobuf__Struct *object, const char *name)
@@ -156,6 +167,15 @@ const Google__Protobuf__Value *mesh_decode_struct_get(const Google__Protobuf__St
 const char *mesh_decode_value_text(const Google__Protobuf__Value *value)
 {
 	return value && value->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE ? value->string_value : NULL;
+}
+
+struct mesh_slice mesh_decode_exchange_protocol(struct decode *d, const Google__Protobuf__Struct *body)
+{
+	const char *protocol = mesh_decode_value_text(mesh_decode_struct_get(body, "protocol"));
+
+	if (protocol && strlen(protocol) > 255) /* no ALPN name is longer */
+		mesh_decode_fail_field(d, "value.protocol", "%zu bytes: at most 255", strlen(protocol));
+	return mesh_decode_text(d, protocol ? protocol : "");
 }
 
 const Google__Protobuf__Struct *mesh_decode_metadata(const Envoy__Config__Core__V3__Metadata *metadata, const char *filter)

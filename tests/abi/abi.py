@@ -20,7 +20,7 @@ COMMENT = r"/\*(?:(?!\*/).)*\*/"
 TAGS = ("Thread:", "Owns:", "Errors:", "Since:")
 INTEGERS = re.compile(r"^(unsigned|int|size_t|u?int(8|16|32|64)_t)$")
 # What an integer's name must end with: a unit, or a word that is one.
-UNITS = re.compile(r"(_(ms|us|ns|s|bytes|bytes_max)|^(size|bytes|len|port|count|index|status|error|attempts|backlog)"
+UNITS = re.compile(r"(_(ms|us|ns|s|bytes|bytes_max)|^(size|bytes|len|port|count|index|status|code|error|attempts|backlog)"
                    r"|_(count|index|status|workers))$")
 # Structs a caller fills or reads by their size; those of two members and the callbacks of an allocator never grow.
 NEVER_GROW = {"mesh_slice", "mesh_header", "mesh_allocator"}
@@ -143,7 +143,7 @@ def layout(options):
                     lines.append('printf("%s %%d\\n", %s);' % (name, name))
     for name in re.findall(r"^MESH_ERROR_ENTRY\((\w+)", read(os.path.join(options.source, "include/mesh/error.def")), re.M):
         lines.append('printf("MESH_ERROR_%s %%d\\n", MESH_ERROR_%s);' % (name, name))
-    program = "#include <mesh/admin.h>\n#include <mesh/mesh.h>\n#include <stdio.h>\nint main(void)\n{\n%s\nreturn 0;\n}\n"
+    program = "#include <mesh/admin.h>\n#include <mesh/grpc.h>\n#include <mesh/mesh.h>\n#include <stdio.h>\nint main(void)\n{\n%s\nreturn 0;\n}\n"
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "layout.c")
         with open(path, "w", encoding="utf-8") as file:

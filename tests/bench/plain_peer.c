@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "measure.h"
+#include "plain_tls.h"
 
 enum { ANSWER = 1024, CONNECTIONS_MAX = 256 };
 
@@ -40,24 +41,6 @@ static void fail(const char *what)
 	fprintf(stderr, "plain_peer: %s: %s\n", what, errno ? strerror(errno) : "failed");
 	ERR_print_errors_fp(stderr);
 	exit(1);
-}
-
-static SSL_CTX *make_context(const char *dir, const char *who, bool server)
-{
-	SSL_CTX *ctx = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
-	char ca[512], pem[512], key[512];
-
-	snprintf(ca, sizeof(ca), "%s/ca.pem", dir);
-	snprintf(pem, sizeof(pem), "%s/%s.pem", dir, who);
-	snprintf(key, sizeof(key), "%s/%s.key", dir, who);
-	if (!ctx || SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
-	    SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256") != 1 || SSL_CTX_use_certificate_chain_file(ctx, pem) != 1 ||
-	    SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 || SSL_CTX_load_verify_locations(ctx, ca, NULL) != 1)
-		fail("TLS context");
-	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-	SSL_CTX_set_read_ahead(ctx, 1);
-	SSL_CTX_set_mode(ctx, SSL_MODE_AUTO_RETRY);
-	return ctx;
 }
 
 static int take(struct connection *c, void *data, size_t room)
@@ -82,11 +65,8 @@ static struct connection *connection_new(int fd, SSL_CTX *ctx, bool server)
 		fail("connection");
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	c->fd = fd;
-	if (!ctx)
-		return c;
-	c->ssl = SSL_new(ctx);
-	if (!c->ssl || SSL_set_fd(c->ssl, fd) != 1 || (server ? SSL_accept(c->ssl) : SSL_connect(c->ssl)) != 1)
-		fail("TLS handshake");
+	if (ctx)
+		c->ssl = plain_tls_open(ctx, fd, server);
 	return c;
 }
 
@@ -231,7 +211,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (!server && (argc != 10 || strcmp(argv[1], "client")))
 		fail("usage: echo DIR plain|tls | client DIR plain|tls echo|http PORT IN_FLIGHT WARM CALLS SERVER_PID");
-	ctx = strcmp(argv[3], "tls") ? NULL : make_context(argv[2], server ? "server" : "client", server);
+	ctx = strcmp(argv[3], "tls") ? NULL : plain_tls_context(argv[2], server, NULL);
 	if (server) {
 		echo(ctx);
 	} else {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any bytes as the answers to requests of the client side of the HTTP/1.1 mux. */
+/* Any bytes as the answers to requests of the client side of the HTTP/1.1 mux; some ask for another protocol. */
 #include "fuzz/memory_transport.h"
 
 static struct exchange exchange;
@@ -50,6 +50,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	dead = false;
 	if (size && data[0] & 1)
 		head.method = mesh_slice_of("HEAD");
+	if (size & 1) /* a response begins with "H": the first byte cannot tell */
+		head.upgrade = mesh_slice_of("websocket");
 	mesh_arena_init(&arena, &mesh_mem_default, 0);
 	memory_transport_init(&transport, data, size);
 	if (mesh_mux_http1_new(&mesh_mem_default, &transport.base, false, &owner, &mesh_mux_limits_default,
@@ -62,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			exchange.events = &events;
 			exchange.arena = &arena;
 			if (!mesh_exchange_open(mux, &exchange))
-				mesh_exchange_send_head(&exchange, &head, true);
+				mesh_exchange_send_head(&exchange, &head, !head.upgrade.len);
 		}
 		mesh_mux_flush(mux);
 		if (!dead)

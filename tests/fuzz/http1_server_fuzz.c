@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Any bytes to the server side of the HTTP/1.1 mux, in pieces whose sizes the input chooses; every request is answered, those
- * for "/r.." before their body came.
+ * for "/r.." before their body came. Those that ask for another protocol get it, but for "/r..".
  */
 #include "fuzz/memory_transport.h"
 
 static struct exchange exchange;
 static struct arena arena;
 static int waiting;
+static bool agreed;
 
 static void answer(void);
 
 static void on_head(struct exchange *e, struct http_head *head, bool end)
 {
 	waiting = head->path.len > 1 && head->path.data[1] == 'r';
+	agreed = head->upgrade.len && !waiting;
+	if (agreed)
+		mesh_exchange_send_head(e, &(struct http_head){.status = 101, .content_length = -1}, false);
 	answer();
 }
 
@@ -21,10 +25,14 @@ static void on_data(struct exchange *e, struct mesh_slice data)
 {
 	if (data.len && data.data[0] == 'P')
 		mesh_exchange_pause(e, true);
+	if (agreed && exchange.mux)
+		mesh_exchange_send_data(e, data, false);
 }
 
 static void on_end(struct exchange *e, struct headers *trailers)
 {
+	if (agreed)
+		mesh_exchange_send_data(e, mesh_slice_of(""), true);
 	waiting = 1;
 }
 

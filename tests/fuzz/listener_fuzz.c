@@ -95,7 +95,7 @@ static void check(struct input *input, const struct listener_config *listener)
 		chain = mesh_chain_find(listener, &request);
 		promise(!chain || chain == listener->default_chain ||
 			(chain >= listener->chains && chain < listener->chains + listener->chain_count));
-		mesh_chain_needs_sniffing(listener, request.port);
+		mesh_chain_looks_for(listener, request.port);
 	}
 }
 

@@ -10,6 +10,7 @@ import tempfile
 import time
 import unittest
 
+import drivers
 from harness import JOIN_SECONDS, MeshTest, curl, eventually, pod_manifest, program, service_manifest
 from kube import KubeError
 from lab import Lab
@@ -100,6 +101,8 @@ def run_cases(directory, patterns):
         MeshTest.lab = lab
         result = Result(lab)
         cases.run(result)
+        if lab.matrix is not None and lab.matrix.cells:
+            print("", *lab.matrix.table(drivers.PROTOCOLS), "", sep="\n", flush=True)
     return result.testsRun - result.failed, result.failed
 
 

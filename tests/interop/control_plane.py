@@ -22,6 +22,8 @@ ADDRESS = "10.244.0.1"
 ETCD = "http://127.0.0.1:2379"
 KUBE_PORT = 6443
 ADMIN_TOKEN = "lab-admin"
+UPSTREAM_ISTIOD = 15112  # where the istiod for upstream Envoy takes proxies, beside the usual 15012
+UPSTREAM_MONITORING = 15114
 
 # What Helm's default values put into the mesh configuration, as far as it changes what a sidecar receives.
 MESH_CONFIG = {
@@ -148,21 +150,38 @@ class ControlPlane:
 
     def start_istiod(self, flags=()):
         """Starts istiod and waits until it is ready; `flags` are for this start alone."""
-        mesh = self.directory / "mesh.yaml"
-        mesh.write_text(yaml.safe_dump(MESH_CONFIG))
+        self._start_istiod("istiod", MESH_CONFIG, {"POD_NAME": "istiod-0"}, flags, 8080)
+
+    def start_upstream_istiod(self):
+        """Starts a second istiod, for proxies that are upstream Envoy: it sends no filter that only Istio's build has.
+
+        These are settings of a process, not of a proxy: hence one beside the other, with the same API server and CA,
+        and proxies choose by port, see UPSTREAM_ISTIOD.
+        """
+        mesh = {**MESH_CONFIG, "defaultProviders": {},
+                "defaultConfig": {"discoveryAddress": f"{ISTIOD_HOST}:{UPSTREAM_ISTIOD}"}}
+        settings = {"POD_NAME": "istiod-1", "PILOT_ENABLE_ALPN_FILTER": "false",
+                    "PILOT_ENABLE_METADATA_EXCHANGE": "false"}
+        self._start_istiod("istiod-upstream", mesh, settings, [
+            "--httpAddr", ":8180", "--grpcAddr", "", "--secureGRPCAddr", f":{UPSTREAM_ISTIOD}",
+            "--monitoringAddr", f":{UPSTREAM_MONITORING}", "--ctrlz_port", "0"], 8180)
+
+    def _start_istiod(self, name, mesh_config, settings, flags, port):
+        mesh = self.directory / (name + ".mesh.yaml")
+        mesh.write_text(yaml.safe_dump(mesh_config))
         settings = {
             "PATH": os.environ["PATH"],
             "ROOT_CA_DIR": str(self.directory / "ca"),
             "PILOT_CERT_PROVIDER": "istiod",
             "POD_NAMESPACE": "istio-system",
-            "POD_NAME": "istiod-0",
             "SERVICE_ACCOUNT": "istiod",
+            **settings,
         }
         # An empty --httpsAddr leaves the webhooks out: injection and validation are not what we look at.
-        self._start("istiod", [peer_paths()["ISTIOD"], "discovery", "--kubeconfig", str(self.directory / "kubeconfig"),
-                               "--meshConfig", str(mesh), "--clusterID", "Kubernetes", "--httpsAddr", "",
-                               *flags], env=settings)
-        self._await("istiod", lambda: self.http_get(8080, "/ready")[0] == 200, 60)
+        self._start(name, [peer_paths()["ISTIOD"], "discovery", "--kubeconfig", str(self.directory / "kubeconfig"),
+                           "--meshConfig", str(mesh), "--clusterID", "Kubernetes", "--httpsAddr", "", *flags],
+                    env=settings)
+        self._await(name, lambda: self.http_get(port, "/ready")[0] == 200, 60)
 
     def stop_istiod(self, number=signal.SIGTERM):
         self.processes["istiod"].stop(number, seconds=30)
@@ -178,9 +197,9 @@ class ControlPlane:
         finally:
             connection.close()
 
-    def metric(self, name):
+    def metric(self, name, port=15014):
         """A counter of istiod, the sum over its labels; 0 when it has not counted yet."""
-        lines = self.http_get(15014, "/metrics")[1].splitlines()
+        lines = self.http_get(port, "/metrics")[1].splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
     def root_certificate(self, namespace):

@@ -28,6 +28,16 @@ def program(name):
     return pathlib.Path(os.environ["LIBMESH_BUILD"]).resolve() / "examples" / name / ("mesh-" + name)
 
 
+def lab_program(name):
+    """The path of one of the lab's own programs, see programs/."""
+    return pathlib.Path(os.environ["LIBMESH_BUILD"]).resolve() / "tests/interop/programs" / ("lab-" + name)
+
+
+def grpc_program(name):
+    """The path of one of libmesh's programs of gRPC's interop suite, see grpc/."""
+    return pathlib.Path(os.environ["LIBMESH_BUILD"]).resolve() / "tests/interop/grpc" / name
+
+
 def pod_manifest(name, app, version="v1", account=None, port=8080, in_mesh=True, probe=False):
     """A pod with the labels that Istio's injector would give it; without them when it is not of the mesh."""
     labels = {"app": app, "version": version}
@@ -147,10 +157,10 @@ def eventually(condition, what, seconds=PUSH_SECONDS):
 class Load:
     """mesh-call in the background, calling until it is told to stop; leaving the block fails on any failed call."""
 
-    def __init__(self, pod, url=ECHO_URL, concurrency=8, interval_ms=10, env=None):
+    def __init__(self, pod, url=ECHO_URL, concurrency=8, interval_ms=10, env=None, options=()):
         self.pod = pod
         self.results = []
-        self.argv = _call_argv(url, ["-n", "1000000000", "-c", str(concurrency), "--interval-ms", str(interval_ms)])
+        self.argv = _call_argv(url, ["-n", "1000000000", "-c", str(concurrency), "--interval-ms", str(interval_ms), *options])
         self.env = env
         self._process = None
         self._reader = None

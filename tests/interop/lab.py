@@ -58,6 +58,7 @@ class Lab:
         self.logs = self.directory / "logs"
         self.pods = {}
         self.control = None
+        self.matrix = None  # the peers that only some cases need, see matrix.py
         self._next_address = FIRST_POD
 
     def __enter__(self):
@@ -99,7 +100,10 @@ class Lab:
         elif self.directory.is_dir() and any(self.directory.iterdir()):
             raise LabError(f"{self.directory} is neither empty nor an earlier lab")
         self.logs.mkdir(parents=True)
-        (self.directory / "hosts").write_text(f"127.0.0.1 localhost\n{control_plane.ADDRESS} {ISTIOD_HOST}\n")
+        # Nobody listens there: a question beyond the names in the files is answered "no" at once, and leaves no pod.
+        (self.directory / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+        for name in ("hosts", "hosts.services"):
+            (self.directory / name).write_text(f"127.0.0.1 localhost\n{control_plane.ADDRESS} {ISTIOD_HOST}\n")
 
     def down(self):
         """Ends every process and removes every namespace; good after any failure, and twice.
@@ -114,7 +118,7 @@ class Lab:
         self.control.down()
         for name in ("ca", "etcd", "kube", "pods"):
             shutil.rmtree(self.directory / name, ignore_errors=True)
-        for name in ("kubeconfig", "mesh.yaml", "state.json"):
+        for name in ("kubeconfig", "istiod.mesh.yaml", "istiod-upstream.mesh.yaml", "state.json"):
             (self.directory / name).unlink(missing_ok=True)
 
     def print_logs(self, since=0.0, without=(), lines=15):
@@ -151,6 +155,11 @@ class Lab:
         self.control.start_istiod(flags)
         self._save()
 
+    def start_upstream_istiod(self):
+        if "istiod-upstream" not in self.control.processes:
+            self.control.start_upstream_istiod()
+            self._save()
+
     def stop_istiod(self, number=signal.SIGTERM):
         self.control.stop_istiod(number)
 
@@ -162,8 +171,19 @@ class Lab:
             if manifest["kind"] == "Pod":
                 self._run_pod(manifest)
             else:
-                self.kube.apply(manifest)
+                self._name_service(self.kube.apply(manifest))
         self.sync_endpoints()
+
+    def _name_service(self, stored):
+        """Cluster DNS, for programs that do not ask the mesh: the names of services, in a file like /etc/hosts."""
+        address = stored.get("spec", {}).get("clusterIP") if stored["kind"] == "Service" else None
+        if address and address != "None":
+            name, namespace = stored["metadata"]["name"], stored["metadata"]["namespace"]
+            line = f"{address} {name}.{namespace}.svc.cluster.local {name}.{namespace} {name}\n"
+            file = self.directory / "hosts.services"
+            if line not in file.read_text():
+                with file.open("a") as names:
+                    names.write(line)
 
     def delete(self, source):
         """Removes objects; the processes of a Pod end with it."""

@@ -52,6 +52,12 @@ def processes(name):
     return [int(pid) for pid in done.stdout.split()]
 
 
+def listening(name):
+    """The TCP ports that somebody listens on inside."""
+    done = subprocess.run(command(name, ["ss", "-Hltn"]), capture_output=True, text=True, check=True)
+    return {int(line.split()[3].rpartition(":")[2]) for line in done.stdout.splitlines()}
+
+
 def delete(name):
     """Ends every process inside, then removes the namespace. Good to call twice."""
     if not exists(name):

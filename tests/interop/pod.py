@@ -97,9 +97,12 @@ class Pod:
         `ip netns exec` gives the process a mount table of its own, so the pod's files can lie at Istio's default paths
         (/var/run is /run on Debian) and its names in /etc/hosts, with nothing changed for the host.
         """
-        hosts = shlex.quote(str(self.lab_directory / "hosts"))
-        run = shlex.quote(str(self.directory / "run"))
-        mounts = f'mount --bind {hosts} /etc/hosts && mount --bind {run} /run && exec "$@"'
+        files = {"/etc/hosts": self.lab_directory / "hosts"}
+        if self.record.get("cluster_names"):
+            files = {"/etc/hosts": self.lab_directory / "hosts.services", "/etc/resolv.conf": self.lab_directory / "resolv.conf"}
+        files["/run"] = self.directory / "run"
+        mounts = "".join(f"mount --bind {shlex.quote(str(source))} {target} && " for target, source in files.items())
+        mounts += 'exec "$@"'
         return netns.command(self.netns, ["/bin/sh", "-c", mounts, "pod", *[str(word) for word in argv]])
 
     def start(self, argv, log, env=None):

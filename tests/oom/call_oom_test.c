@@ -23,6 +23,7 @@ struct world {
 	struct secret *certificate, *roots;
 	bool server;          /* which side is short */
 	bool library;         /* library workers on both sides */
+	bool http2;
 	size_t from;          /* the allocation to fail, counted from when the meshes are up */
 	bool on;              /* and all behind it */
 	size_t asked, failed; /* allocations of the last run; refused of these */
@@ -63,6 +64,12 @@ static void edit_routes(struct data_plane *plane, struct route_config *routes, b
 	routes->hosts[0].routes[0].idle_timeout_ns = 20000000000;
 }
 
+/* Without an ALPN in common: the server finds it out from the first bytes. */
+static void edit_cluster(struct data_plane *plane, struct cluster_config *cluster)
+{
+	cluster->protocol = UPSTREAM_HTTP2;
+}
+
 static void open_plane(struct world *world, struct data_plane *plane, const struct mesh_mem *mem)
 {
 	assert_int_equal(data_plane_open(plane, world->library, mem), 0);
@@ -73,6 +80,7 @@ static void open_plane(struct world *world, struct data_plane *plane, const stru
 	plane->timeout_ns = 20000000000;
 	plane->edit_chain = edit_chain;
 	plane->edit_routes = edit_routes;
+	plane->edit_cluster = world->http2 ? edit_cluster : NULL;
 }
 
 /* Drives both loops until the call is over. A call that memory failed in must end, not hang. */
@@ -227,6 +235,15 @@ static void test_server_short_of_memory(void **state)
 	each_allocation(&world);
 }
 
+static void test_http2_short_of_memory(void **state)
+{
+	struct world world = {.http2 = true};
+
+	each_allocation(&world);
+	world.server = true;
+	each_allocation(&world);
+}
+
 static void test_library_workers_short_of_memory(void **state)
 {
 	struct world world = {.library = true};
@@ -241,6 +258,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_client_short_of_memory),
 		cmocka_unit_test(test_server_short_of_memory),
+		cmocka_unit_test(test_http2_short_of_memory),
 		cmocka_unit_test(test_library_workers_short_of_memory),
 	};
 

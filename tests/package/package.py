@@ -140,6 +140,12 @@ class Package:
         if os.path.exists(os.path.join(folder, "prefix", "include")):
             sys.exit("the headers are installed along with the consumer")
 
+    def greeter(self, folder):
+        """What a program with a generated gRPC service adds to its command line."""
+        protos = os.path.join(self.source, "examples/greeter")
+        self.run("protoc-c", "-I" + protos, "--c_out=" + folder, os.path.join(protos, "greeter.proto"))
+        return ["-I" + folder, os.path.join(folder, "greeter.pb-c.c"), "-lprotobuf-c"]
+
     def snippets(self):
         """The examples in the documentation, with installed headers only."""
         folder = self.fresh("snippets")
@@ -150,8 +156,10 @@ class Package:
                 lines = len(file.readlines())
             if lines > 40:
                 sys.exit("%s has %d lines, 40 are the promise" % (name, lines))
+            more = self.greeter(folder) if name.startswith("grpc_") else []
             self.run(self.cc, "-std=c11", "-D_POSIX_C_SOURCE=200809L", *WARNINGS, "-Wno-unused-parameter",
-                     os.path.join(snippets, name), "-o", os.path.join(folder, name[:-2]), *self.pkg_config("--cflags", "--libs"))
+                     os.path.join(snippets, name), "-o", os.path.join(folder, name[:-2]), *more,
+                     *self.pkg_config("--cflags", "--libs"))
         if len(names) < 4:
             sys.exit("only these snippets were found: %s" % names)
 

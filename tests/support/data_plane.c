@@ -112,6 +112,8 @@ static struct route_config *make_routes(struct data_plane *plane, const char *na
 	route->cluster_hash = mesh_slice_hash(route->cluster);
 	route->timeout_ns = plane->timeout_ns;
 	route->idle_timeout_ns = outbound ? 0 : -1;
+	route->max_stream_duration_ns = -1;
+	route->grpc_timeout_max_ns = -1;
 	route->retry = outbound ? plane->retry : NULL;
 	if (plane->edit_routes)
 		plane->edit_routes(plane, routes, !outbound);
@@ -151,6 +153,7 @@ static struct listener_config *make_listener(struct data_plane *plane, const cha
 	listener->inbound = inbound;
 	listener->outbound = !inbound;
 	listener->use_original_dst = inbound;
+	listener->tls_inspector = secure;
 	listener->chains = mesh_arena_array(arena, 2, sizeof(*listener->chains));
 	listener->chain_count = permissive ? 2 : 1;
 	if (secure) {

@@ -29,6 +29,14 @@ static struct block *block_of(void *memory)
 	return (struct block *)((char *)memory - offsetof(struct block, data));
 }
 
+static void note_peak(struct failing_mem *failing, size_t now)
+{
+	size_t peak = atomic_load(&failing->peak);
+
+	while (now > peak && !atomic_compare_exchange_weak(&failing->peak, &peak, now))
+		;
+}
+
 static void *take(void *user, size_t bytes)
 {
 	struct failing_mem *failing = user;
@@ -42,7 +50,7 @@ static void *take(void *user, size_t bytes)
 	block->bytes = bytes;
 	memset(block->data, JUNK, bytes);
 	atomic_fetch_add(&failing->blocks, 1);
-	atomic_fetch_add(&failing->bytes, bytes);
+	note_peak(failing, atomic_fetch_add(&failing->bytes, bytes) + bytes);
 	return block->data;
 }
 

@@ -18,6 +18,7 @@ struct failing_mem {
 	atomic_size_t failed; /* of these, refused */
 	atomic_size_t blocks; /* not given back */
 	atomic_size_t bytes;  /* in them */
+	atomic_size_t peak;   /* the most they were; a test may set it back */
 };
 
 void failing_mem_init(struct failing_mem *failing, size_t fail_at);

@@ -68,6 +68,36 @@ static void warm_allocates_nothing(void **state)
 	assert_int_equal(failing.blocks, 0);
 }
 
+/* What outgrows the first block finds a larger one next time; a very large one is not kept for it. */
+static void warm_after_growth(void **state)
+{
+	struct failing_mem failing;
+	struct arena arena;
+	size_t calls = 0;
+
+	failing_mem_init(&failing, 0);
+	mesh_arena_init(&arena, &failing.mem, 0);
+	for (int round = 0; round < 5; round++) {
+		for (int i = 0; i < 50; i++) {
+			char *piece = mesh_arena_alloc(&arena, 100);
+
+			assert_non_null(piece);
+			memset(piece, i, 100);
+		}
+		if (round >= 2)
+			assert_int_equal(failing.calls, calls);
+		calls = failing.calls;
+		mesh_arena_reset(&arena);
+		assert_int_equal(failing.blocks, 1);
+	}
+	assert_non_null(mesh_arena_alloc(&arena, 100000));
+	mesh_arena_reset(&arena);
+	assert_int_equal(failing.blocks, 1);
+	assert_true(arena.total < 10000);
+	mesh_arena_free(&arena);
+	assert_int_equal(failing.blocks, 0);
+}
+
 static void limit(void **state)
 {
 	struct arena arena;
@@ -143,6 +173,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(aligned_and_apart),
 		cmocka_unit_test(warm_allocates_nothing),
+		cmocka_unit_test(warm_after_growth),
 		cmocka_unit_test(limit),
 		cmocka_unit_test(zeroed),
 		cmocka_unit_test(slices_and_text),

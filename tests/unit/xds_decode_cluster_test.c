@@ -47,6 +47,8 @@ static void recorded_eds(void **state)
 		cluster_fixture_recorded(f, STRICT, "outbound|9080||reviews.default.svc.cluster.local");
 
 	assert_string_equal(decode_fixture_notes(f), "");
+	assert_true(c->metadata_exchange);
+	assert_true(mesh_slice_equal(c->metadata_exchange_protocol, MESH_SLICE("istio-peer-exchange")));
 	assert_int_equal(c->kind, CLUSTER_EDS);
 	assert_int_equal(c->hash, mesh_slice_hash(c->object.item.name));
 	assert_text(c->eds_name, "outbound|9080||reviews.default.svc.cluster.local");
@@ -252,8 +254,7 @@ static void protocols(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		c = cluster_fixture_eds(f, cases[i].rest);
 		assert_int_equal(c->protocol, cases[i].protocol);
-		assert_int_equal(strstr(decode_fixture_warnings(f), "called with HTTP/1.1") != NULL,
-				 c->protocol == UPSTREAM_HTTP2);
+		assert_string_equal(decode_fixture_warnings(f), "");
 		mesh_config_object_release(c);
 	}
 	c = cluster_fixture_eds(f, HTTP("'autoConfig': {}, 'commonHttpProtocolOptions': {'idleTimeout': '0s', "

@@ -54,6 +54,8 @@ static void refused(void **state)
 		{CHAIN(TCP(", 'cluster': 'c'")), IN_HCM ".stat_prefix", "must not be empty"},
 		{CHAIN(TCP(", 'statPrefix': 's'")), IN_HCM ".cluster_specifier", "is required"},
 		{CHAIN(TCP(", 'statPrefix': 's', 'cluster': ''")), IN_HCM ".cluster", "must not be empty"},
+		{CHAIN(TCP(", 'statPrefix': 's', 'cluster': 'c', 'maxConnectAttempts': 0")), IN_HCM ".max_connect_attempts", "0: must"},
+		{CHAIN(TCP(", 'statPrefix': 's', 'cluster': 'c', 'idleTimeout': '-1s'")), IN_HCM ".idle_timeout", "-1s: must"},
 		{CHAIN(TCP(", 'statPrefix': 's', 'weightedClusters': {}")), IN_HCM ".weighted_clusters.clusters", "the sum of weights"},
 		{CHAIN(TCP(", 'statPrefix': 's', 'weightedClusters': {'clusters': [{'name': 'a', 'weight': 0}]}")),
 		 IN_HCM ".weighted_clusters.clusters[0].weight", "0: must"},

@@ -249,6 +249,40 @@ static void inbound_tls(void **state)
 	decode_fixture_end(&f);
 }
 
+static void tcp_proxy(void **state)
+{
+	static const char json[] =
+		"'filterChains': [{'filters': ["
+		"{'name': 'x', 'typedConfig': {'@type': 'udpa.type.v1.TypedStruct', 'typeUrl': "
+		"'type.googleapis.com/envoy.tcp.metadataexchange.config.MetadataExchange', 'value': {'protocol': 'some-exchange'}}},"
+		"{'name': 't', 'typedConfig': {'@type': 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy', 'statPrefix': 'stats',"
+		"'cluster': 'c', 'maxConnectAttempts': 3, 'idleTimeout': '0s', 'maxDownstreamConnectionDuration': '1.5s'}}]}]";
+	struct decode_fixture f;
+	struct listener_config *listener;
+	const struct chain *chain;
+
+	decode_fixture_begin(&f);
+	/* what istiod sends: everything as by default */
+	listener = decode_fixture_listener(&f, SAMPLE("k8s-sidecar.lds.json"), "virtualInbound");
+	chain = chain_at(listener, 3, CHAIN_TCP);
+	assert_true(chain->metadata_exchange);
+	assert_text(chain->metadata_exchange_protocol, "istio-peer-exchange");
+	assert_int_equal(chain->tcp_connect_attempts, 1);
+	assert_int_equal(chain->tcp_idle_timeout_ns, -1);
+	assert_int_equal(chain->tcp_duration_max_ns, 0);
+	mesh_config_object_release(listener);
+	listener = decode_fixture_listener_json(&f, json);
+	assert_non_null(listener);
+	chain = chain_at(listener, 0, CHAIN_TCP);
+	assert_text(chain->metadata_exchange_protocol, "some-exchange");
+	assert_text(chain->tcp_stat_prefix, "stats");
+	assert_int_equal(chain->tcp_connect_attempts, 3);
+	assert_int_equal(chain->tcp_idle_timeout_ns, 0);
+	assert_int_equal(chain->tcp_duration_max_ns, 1500000000);
+	mesh_config_object_release(listener);
+	decode_fixture_end(&f);
+}
+
 static void connection_manager(void **state)
 {
 	struct decode_fixture f;
@@ -379,7 +413,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(permissive),  cmocka_unit_test(strict),	     cmocka_unit_test(disabled), cmocka_unit_test(outbound),
-		cmocka_unit_test(inbound_tls), cmocka_unit_test(connection_manager), cmocka_unit_test(filters),
+		cmocka_unit_test(inbound_tls), cmocka_unit_test(tcp_proxy),      cmocka_unit_test(connection_manager), cmocka_unit_test(filters),
 		cmocka_unit_test(api_listener), cmocka_unit_test(all_understood),
 	};
 

@@ -25,7 +25,10 @@ static void defaults(void **state)
 	assert_slice(route->cluster, "c");
 	assert_int_equal(route->timeout_ns, -1); /* absent is not 0 */
 	assert_int_equal(route->idle_timeout_ns, -1);
-	assert_int_equal(route->max_stream_duration_ns, 0);
+	assert_false(route->has_stream_limits);
+	assert_int_equal(route->max_stream_duration_ns, -1);
+	assert_int_equal(route->grpc_timeout_max_ns, -1);
+	assert_int_equal(route->upgrade_count, 0);
 	assert_int_equal(route->cluster_not_found_status, 503);
 	assert_null(route->retry);
 	assert_null(route->name.data);
@@ -50,12 +53,45 @@ static void times(void **state)
 	assert_slice(route->name, "n");
 	assert_int_equal(route->timeout_ns, 0);
 	assert_int_equal(route->idle_timeout_ns, SECOND + 1);
+	assert_true(route->has_stream_limits);
 	assert_int_equal(route->max_stream_duration_ns, 7 * SECOND);
+	assert_int_equal(route->grpc_timeout_max_ns, -1);
 	assert_int_equal(route->cluster_not_found_status, 404);
 	route = route_fixture_action(*state, "'route': {'cluster': 'c', 'timeout': '315576000000s',"
 					     " 'clusterNotFoundResponseCode': 'INTERNAL_SERVER_ERROR'}");
+	assert_false(route->has_stream_limits);
 	assert_int_equal(route->timeout_ns, CENTURY); /* so that a clock added to it does not overflow */
 	assert_int_equal(route->cluster_not_found_status, 500);
+}
+
+static void grpc_times(void **state)
+{
+	const struct route *route = route_fixture_action(
+		*state, "'route': {'cluster': 'c', 'maxGrpcTimeout': '0s', 'grpcTimeoutOffset': '0.010s'}");
+
+	assert_false(route->has_stream_limits);
+	assert_int_equal(route->grpc_timeout_max_ns, 0); /* any, which is not none */
+	assert_int_equal(route->grpc_timeout_offset_ns, 10 * MS);
+	/* the newer fields say it all where they are there */
+	route = route_fixture_action(*state, "'route': {'cluster': 'c', 'maxGrpcTimeout': '9s', 'maxStreamDuration': "
+					     "{'grpcTimeoutHeaderMax': '2s', 'grpcTimeoutHeaderOffset': '0.5s'}}");
+	assert_true(route->has_stream_limits);
+	assert_int_equal(route->max_stream_duration_ns, -1);
+	assert_int_equal(route->grpc_timeout_max_ns, 2 * SECOND);
+	assert_int_equal(route->grpc_timeout_offset_ns, 500 * MS);
+}
+
+static void upgrades(void **state)
+{
+	const struct route *route = route_fixture_action(
+		*state, "'route': {'cluster': 'c', 'upgradeConfigs': [{'upgradeType': 'WebSocket', 'enabled': false}, "
+			"{'upgradeType': 'spdy/3.1'}]}");
+
+	assert_int_equal(route->upgrade_count, 2);
+	assert_slice(route->upgrades[0].protocol, "websocket");
+	assert_false(route->upgrades[0].allowed);
+	assert_slice(route->upgrades[1].protocol, "spdy/3.1");
+	assert_true(route->upgrades[1].allowed);
 }
 
 static void destinations(void **state)
@@ -332,6 +368,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(defaults, route_fixture_setup, route_fixture_teardown),
+		cmocka_unit_test_setup_teardown(grpc_times, route_fixture_setup, route_fixture_teardown),
+		cmocka_unit_test_setup_teardown(upgrades, route_fixture_setup, route_fixture_teardown),
 		cmocka_unit_test_setup_teardown(times, route_fixture_setup, route_fixture_teardown),
 		cmocka_unit_test_setup_teardown(destinations, route_fixture_setup, route_fixture_teardown),
 		cmocka_unit_test_setup_teardown(rewrites, route_fixture_setup, route_fixture_teardown),

@@ -195,8 +195,8 @@ static void passed_over(void **state)
 		 "random_value_specifier of weighted clusters"},
 		{"'route': {'cluster': 'c', 'metadataMatch': {}}", "metadata_match of a route"},
 		{"'route': {'cluster': 'c', 'cors': {}}", "cors of a route"},
-		{"'route': {'cluster': 'c', 'maxStreamDuration': {'maxStreamDuration': '7s'}}",
-		 "max_stream_duration of a route"},
+		{"'route': {'cluster': 'c', 'upgradeConfigs': [{'upgradeType': 'CONNECT', 'connectConfig': {}}]}",
+		 "connect_config of a route"},
 		{"'route': {'weightedClusters': {'clusters': [{'name': 'a', 'weight': 1, 'metadataMatch': {}}]}}",
 		 "metadata_match of a weighted cluster"},
 		{"'route': {'cluster': 'c', 'retryPolicy': {'retryPriority': {'name': 'p', 'typedConfig': {'@type':"

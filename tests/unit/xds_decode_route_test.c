@@ -81,7 +81,8 @@ static void recorded_secure(void **state)
 	assert_int_equal(jason->cluster_hash, mesh_slice_hash(jason->cluster));
 	assert_int_equal(jason->timeout_ns, 0);
 	assert_int_equal(jason->idle_timeout_ns, -1);
-	assert_int_equal(jason->max_stream_duration_ns, 0);
+	assert_int_equal(jason->max_stream_duration_ns, -1);
+	assert_int_equal(jason->grpc_timeout_max_ns, 0);
 	assert_int_equal(jason->match.header_count, 1);
 	assert_slice(jason->match.headers[0].name, "end-user");
 	assert_default_retry(jason->retry, true);

@@ -172,7 +172,7 @@ static const struct wrong wrongs[] = {
 	{"one-part version", "GET / HTTP/1\r\nHost: reviews\r\n\r\n", 0, 400},
 	{"blank behind the version", "GET / HTTP/1.1 \r\nHost: reviews\r\n\r\n", 0, 400},
 	{"HTTP/2.0", "GET / HTTP/2.0\r\nHost: reviews\r\n\r\n", 0, 505},
-	{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0, 505},
+	{"no HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n", 0, 505},
 	{"HTTP/0.9 by name", "GET / HTTP/0.9\r\n\r\n", 0, 505},
 	{"HTTP/1.0", "GET / HTTP/1.0\r\nHost: reviews\r\n\r\n", 0, 426},
 	{"HTTP/1.10", "GET / HTTP/1.10\r\nHost: reviews\r\n\r\n", 0, 400},
@@ -184,6 +184,13 @@ static const struct wrong wrongs[] = {
 	{"absolute, no Host", "GET http://reviews/ HTTP/1.1\r\n\r\n", 0, 400},
 	{"fragment", "GET /a#b HTTP/1.1\r\nHost: reviews\r\n\r\n", 0, 400},
 	{"CONNECT", "CONNECT reviews:80 HTTP/1.1\r\nHost: reviews:80\r\n\r\n", 0, 405},
+	/* other protocols */
+	{"an upgrade nobody offers", HEAD "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n" SMUGGLED, 0, 403},
+	{"an upgrade with a length", POST "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 3\r\n\r\nabc" SMUGGLED, 0, 403},
+	{"an upgrade with chunks", POST "Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" SMUGGLED,
+	 0, 403},
+	{"an upgrade to TLS", HEAD "Connection: Upgrade\r\nUpgrade: TLS/1.2\r\n\r\n" SMUGGLED, 0, 403},
+	{"two upgrades", HEAD "Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: other\r\n\r\n", 0, 400},
 	/* host */
 	{"no Host", "GET / HTTP/1.1\r\n\r\n", 0, 400},
 	{"two Hosts", HEAD "Host: other\r\n\r\n", 0, 400},

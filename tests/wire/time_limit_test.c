@@ -56,12 +56,30 @@ static void handler(struct mesh_call *call, void *user)
 		mesh_call_respond(call, 200, NULL, 0, text("hello"), true);
 }
 
+/* As for a port without a protocol: what is HTTP has a chain of its own. */
+static void look_for_http(struct listener_config *listener)
+{
+	static struct mesh_slice versions[] = {{"http/1.1", 8}, {"h2c", 3}};
+	struct chain *chains = mesh_arena_array(&listener->object.arena, listener->chain_count + 1, sizeof(*chains));
+
+	assert_non_null(chains);
+	memcpy(chains, listener->chains, listener->chain_count * sizeof(*chains));
+	chains[listener->chain_count] = chains[1];
+	chains[listener->chain_count].match.alpn = versions;
+	chains[listener->chain_count].match.alpn_count = 2;
+	listener->chains = chains;
+	listener->chain_count++;
+	listener->http_inspector = true;
+}
+
 static void edit_listener(struct data_plane *plane, struct listener_config *listener, bool inbound)
 {
 	struct limits *limits = plane->user;
 
 	listener->filters_timeout_ns = limits->filters_ns;
 	listener->continue_on_timeout = limits->go_on;
+	if (inbound && limits->plane.inbound == DATA_PLANE_PERMISSIVE)
+		look_for_http(listener);
 }
 
 static void edit_chain(struct data_plane *plane, struct chain *chain, struct arena *arena, bool inbound)
@@ -210,7 +228,7 @@ static void test_silent_connections_go_on(void **state)
 	limits->plane.inbound = DATA_PLANE_STRICT;
 	data_plane_publish(&limits->plane);
 	fd = raw_connect(limits->port);
-	assert_true(raw_say(fd, "GE"));
+	assert_true(raw_say(fd, "\x16"));
 	assert_true(raw_closed(fd));
 	assert_int_equal(late(limits), 2);
 	assert_int_equal(atomic_load(&limits->calls), 1);

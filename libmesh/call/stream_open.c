@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opens a client's stream: waits for the application's first bytes where the chain depends on them, then dials endpoints of
+ * the chain's cluster until one takes it or the attempts are used up. Refuses to know how chains are chosen.
+ */
+#include "call/stream.h"
+
+/* ---- dialling */
+
+static void dial_opened(struct dial *dial)
+{
+	struct stream_dial *one = MESH_CONTAINER(dial, struct stream_dial, dial);
+	struct mesh_stream *stream = one->stream;
+	struct address address = dial->endpoint->address;
+	int rc;
+
+	if (!stream) {
+		mesh_dial_kill(dial);
+		return;
+	}
+	mesh_timer_stop(dial->env->loop, &stream->client.limit);
+	mesh_loop_unwatch(dial->env->loop, &dial->io); /* the stream watches for itself, and only when somebody waits */
+	stream->result.connect_us = (dial->connected_ns - dial->opened_ns) / 1000;
+	rc = mesh_stream_open(stream, dial->transport, &address, dial->config->metadata_exchange,
+			      dial->config->metadata_exchange_protocol);
+	if (rc)
+		mesh_stream_finish(stream, rc, NULL);
+}
+
+static void dial_failed(struct dial *dial, int error, const char *why);
+
+static void dial_ending(struct dial *dial)
+{
+	struct mesh_stream *stream = MESH_CONTAINER(dial, struct stream_dial, dial)->stream;
+
+	if (stream)
+		mesh_stream_finish(stream, MESH_ERROR_CANCELLED, "its worker ended");
+	mesh_dial_kill(dial);
+}
+
+static void dial_freed(struct dial *dial)
+{
+	struct stream_dial *one = MESH_CONTAINER(dial, struct stream_dial, dial);
+
+	mesh_mem_free(dial->env->mem, one);
+}
+
+static const struct dial_owner stream_owner = {
+	.opened = dial_opened,
+	.failed = dial_failed,
+	.ending = dial_ending,
+	.freed = dial_freed,
+};
+
+void mesh_stream_give_up(struct mesh_stream *stream)
+{
+	struct stream_dial *one = stream->client.dial;
+
+	mesh_timer_stop(stream->worker->env.loop, &stream->client.limit);
+	stream->client.dial = NULL;
+	if (!one)
+		return;
+	one->stream = NULL;
+	mesh_dial_kill(&one->dial);
+}
+
+static size_t find_tried(const struct stream_client *client, uint32_t *indexes)
+{
+	const struct cluster *cluster = client->cluster;
+	size_t count = 0;
+
+	for (size_t i = 0; client->tried_count && i < cluster->count && count < STREAM_TRIED_MAX; i++) {
+		size_t n = 0;
+
+		while (n < client->tried_count && client->tried[n] != cluster->lb[i].hash)
+			n++;
+		if (n < client->tried_count)
+			indexes[count++] = (uint32_t)i;
+	}
+	return count;
+}
+
+/* An endpoint that was not tried before, where there is one. */
+static int pick(struct mesh_stream *stream, struct endpoint **endpoint, struct why *why)
+{
+	struct stream_client *client = &stream->client;
+	uint32_t tried[STREAM_TRIED_MAX], index;
+	struct lb_choice choice = {.avoid = tried, .avoid_count = find_tried(client, tried)};
+	int rc;
+
+	if (client->cluster->config->kind == CLUSTER_ORIGINAL_DST)
+		return mesh_cluster_pick_address(client->cluster, &client->destination, endpoint, why);
+	choice.avoid_attempts = choice.avoid_count ? 8 : 0;
+	rc = mesh_cluster_pick(client->cluster, &choice, endpoint, &index, why);
+	if (!rc && client->tried_count < STREAM_TRIED_MAX)
+		client->tried[client->tried_count++] = client->cluster->lb[index].hash;
+	return rc;
+}
+
+static int dial_one(struct mesh_stream *stream, struct endpoint *endpoint, struct why *why)
+{
+	static const struct mesh_slice own_alpn = {NULL, 0};
+	struct cluster_env *env = &stream->worker->env;
+	struct stream_dial *one = mesh_mem_zalloc(env->mem, sizeof(*one));
+	int rc;
+
+	if (!one)
+		return MESH_ERROR_NOMEM;
+	one->stream = stream;
+	rc = mesh_dial_open(&one->dial, endpoint, &stream_owner, own_alpn, why);
+	if (rc)
+		mesh_mem_free(env->mem, one);
+	else
+		stream->client.dial = one;
+	return rc;
+}
+
+static bool worth_another(const struct mesh_stream *stream, int error)
+{
+	uint32_t max = stream->client.chain->tcp_connect_attempts;
+
+	if (error == MESH_ERROR_NO_ENDPOINT || error == MESH_ERROR_OVERFLOW || error == MESH_ERROR_NOMEM)
+		return false;
+	return stream->result.attempts < (max ? max : 1);
+}
+
+/* One try after the other until one is under way. */
+static void attempt(struct mesh_stream *stream)
+{
+	struct why why;
+	int rc;
+
+	do {
+		struct endpoint *endpoint;
+
+		why.text[0] = '\0';
+		rc = pick(stream, &endpoint, &why);
+		if (rc)
+			break;
+		stream->result.attempts++;
+		stream->result.endpoint = mesh_arena_slice(&stream->arena, endpoint->shared->text, NULL);
+		rc = dial_one(stream, endpoint, &why);
+		mesh_endpoint_release(endpoint); /* the dial holds it, if it came to be */
+	} while (rc && worth_another(stream, rc));
+	if (rc)
+		mesh_stream_finish(stream, rc, why.text);
+}
+
+static void dial_failed(struct dial *dial, int error, const char *why)
+{
+	struct stream_dial *one = MESH_CONTAINER(dial, struct stream_dial, dial);
+	struct mesh_stream *stream = one->stream;
+	struct why kept = {{0}};
+
+	mesh_why(&kept, error, "%s: %s", dial->endpoint->shared->text.data, why);
+	if (!stream) {
+		mesh_dial_kill(dial);
+		return;
+	}
+	stream->client.dial = NULL;
+	one->stream = NULL;
+	mesh_dial_kill(dial);
+	if (worth_another(stream, error))
+		attempt(stream);
+	else
+		mesh_stream_finish(stream, error, kept.text);
+}
+
+/* ---- where to */
+
+static int find_cluster(struct mesh_stream *stream, struct why *why)
+{
+	struct stream_client *client = &stream->client;
+	uint32_t hash;
+	struct mesh_slice name = mesh_stream_cluster(stream, &hash);
+	int rc = mesh_cluster_get(&stream->worker->env, name, hash, &client->cluster);
+
+	stream->result.cluster = mesh_arena_slice(&stream->arena, name, NULL);
+	if (rc)
+		return mesh_why(why, rc, "cluster %.*s is not known", (int)name.len, name.data);
+	switch (client->cluster->config->kind) {
+	case CLUSTER_EDS:
+	case CLUSTER_STATIC:
+		return 0;
+	case CLUSTER_ORIGINAL_DST:
+		if (client->by_address)
+			return 0;
+		return mesh_why(why, MESH_ERROR_NO_ENDPOINT,
+				"cluster %.*s goes to the address asked for itself, and \"%.*s\" is none",
+				(int)name.len, name.data, (int)client->host.len, client->host.data);
+	default:
+		return mesh_why(why, MESH_ERROR_NO_ENDPOINT, "cluster %.*s: its discovery type cannot be called yet",
+				(int)name.len, name.data);
+	}
+}
+
+static void limit_due(struct loop_timer *timer)
+{
+	struct mesh_stream *stream = MESH_CONTAINER(timer, struct mesh_stream, client.limit);
+
+	mesh_stream_finish(stream, MESH_ERROR_CONNECT_TIMEOUT, "not open within connect_timeout_ms");
+}
+
+/* It is known what the application speaks, or does not matter. */
+static void go(struct mesh_stream *stream, const struct stream_speech *speech)
+{
+	struct stream_client *client = &stream->client;
+	struct loop *loop = stream->worker->env.loop;
+	struct why why = {{0}};
+	int rc = mesh_stream_find_chain(stream, speech, &why);
+
+	mesh_timer_stop(loop, &client->limit);
+	stream->state = STREAM_OPENING;
+	if (!rc) {
+		mesh_stream_limit(stream, client->chain->tcp_idle_timeout_ns, client->chain->tcp_duration_max_ns);
+		rc = find_cluster(stream, &why);
+	}
+	client->limit.due = limit_due;
+	if (!rc && client->limit_ns)
+		rc = mesh_timer_start(loop, &client->limit, client->limit_ns);
+	if (rc)
+		mesh_stream_finish(stream, rc, why.text);
+	else
+		attempt(stream);
+}
+
+/* As something that has shown nothing of itself: no TLS, no protocol, no name. */
+static void go_unseen(struct mesh_stream *stream)
+{
+	static const struct stream_speech nothing;
+
+	go(stream, &nothing);
+}
+
+static void filters_due(struct loop_timer *timer)
+{
+	struct mesh_stream *stream = MESH_CONTAINER(timer, struct mesh_stream, client.limit);
+
+	if (stream->client.listener->continue_on_timeout)
+		go_unseen(stream);
+	else
+		mesh_stream_finish(stream, MESH_ERROR_TIMEOUT,
+				   "nothing to tell the protocol by was written within listener_filters_timeout");
+}
+
+void mesh_stream_begin(struct mesh_stream *stream)
+{
+	struct stream_client *client = &stream->client;
+	struct mesh_worker *worker = stream->worker;
+	struct why why = {{0}};
+	int rc = 0;
+
+	mesh_loop_update_ns(worker->env.loop);
+	mesh_worker_refresh(worker);
+	client->snapshot = mesh_snapshot_retain(worker->env.snapshot);
+	if (!client->snapshot)
+		rc = mesh_why(&why, MESH_ERROR_NOT_READY, "no configuration received yet");
+	if (!rc)
+		rc = mesh_stream_find_listener(stream, &why);
+	if (rc) {
+		mesh_stream_finish(stream, rc, why.text);
+	} else if (client->server_name.len) {
+		go(stream, &(struct stream_speech){.tls = true, .server_name = client->server_name});
+	} else if (client->server_first || !mesh_stream_must_sniff(stream)) {
+		go_unseen(stream);
+	} else {
+		stream->state = STREAM_WAITING;
+		client->limit.due = filters_due;
+		if (client->listener->filters_timeout_ns > 0 &&
+		    mesh_timer_start(worker->env.loop, &client->limit, (uint64_t)client->listener->filters_timeout_ns))
+			mesh_stream_finish(stream, MESH_ERROR_NOMEM, NULL);
+	}
+}
+
+/* ---- what the application speaks */
+
+static int look(struct mesh_stream *stream, struct arena *scratch)
+{
+	static const struct mesh_slice http1 = {"http/1.1", 8}, h2c = {"h2c", 3};
+	struct sniff sniff = {.tls_only = !stream->client.listener->http_inspector};
+	struct stream_speech speech = {0};
+	int rc = mesh_sniff(mesh_buf_slice(&stream->client.first), scratch, &sniff);
+
+	if (rc)
+		return rc;
+	switch (sniff.kind) {
+	case SNIFF_MORE:
+		return MESH_ERROR_AGAIN;
+	case SNIFF_TLS:
+		speech = (struct stream_speech){true, sniff.server_name, sniff.alpn, sniff.alpn_count};
+		break;
+	case SNIFF_HTTP1:
+	case SNIFF_HTTP2:
+		speech.alpn = sniff.kind == SNIFF_HTTP1 ? &http1 : &h2c;
+		speech.alpn_count = 1;
+		break;
+	case SNIFF_RAW:
+		break;
+	case SNIFF_INVALID:
+		return mesh_why(&stream->why, MESH_ERROR_DOWNSTREAM_PROTOCOL,
+				"the first bytes begin a TLS hello that is not sound");
+	}
+	go(stream, &speech);
+	return 0;
+}
+
+int64_t mesh_stream_first(struct mesh_stream *stream, struct mesh_slice data)
+{
+	struct buf *first = &stream->client.first;
+	size_t room = MESH_SNIFF_BYTES_MAX - mesh_buf_len(first);
+	struct arena scratch; /* all bytes are looked at anew each time */
+	int rc;
+
+	if (data.len > room)
+		data.len = room;
+	rc = mesh_buf_append(first, data);
+	mesh_arena_init(&scratch, &stream->mesh->mem, 0);
+	if (!rc)
+		rc = look(stream, &scratch);
+	mesh_arena_free(&scratch);
+	if (rc && rc != MESH_ERROR_AGAIN) {
+		mesh_stream_finish(stream, rc, NULL);
+		return rc;
+	}
+	stream->result.sent_bytes += data.len;
+	return (int64_t)data.len; /* also when it could not be opened: that is told next */
+}

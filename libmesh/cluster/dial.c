@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Decides how one connection to an endpoint is opened, within what limits, and how it is counted and ended. Refuses to know
+ * what is spoken on it and who waits for it.
+ */
+#include "cluster/dial.h"
+
+#include <unistd.h>
+
+#include "net/socket.h"
+
+static const int64_t connect_timeout_default_ns = 5000000000LL; /* Envoy's */
+
+static void dial_failed(struct dial *dial, int error, const char *why)
+{
+	struct cluster_stats *stats = dial->endpoint->cluster->stats;
+
+	mesh_counter_add(&stats->cx_connect_fail, 1);
+	if (error == MESH_ERROR_CONNECT_TIMEOUT)
+		mesh_counter_add(&stats->cx_connect_timeout, 1);
+	if (error == MESH_ERROR_TLS)
+		mesh_counter_add(&stats->ssl_connection_error, 1);
+	if (error == MESH_ERROR_PEER_IDENTITY)
+		mesh_counter_add(&stats->ssl_fail_verify_san, 1);
+	atomic_fetch_add_explicit(&dial->endpoint->shared->cx_connect_fail, 1, memory_order_relaxed);
+	/* nothing more is heard of it, whenever the owner kills it */
+	mesh_timer_stop(dial->env->loop, &dial->timer);
+	mesh_loop_unwatch(dial->env->loop, &dial->io);
+	dial->owner->failed(dial, error, why);
+}
+
+void mesh_dial_kill(struct dial *dial)
+{
+	struct cluster_env *env = dial->env;
+	struct cluster_stats *stats;
+
+	if (dial->state == DIAL_DEAD)
+		return;
+	stats = dial->endpoint->cluster->stats;
+	dial->state = DIAL_DEAD;
+	mesh_list_remove(&dial->link);
+	mesh_list_push(&env->dead, &dial->link);
+	mesh_timer_stop(env->loop, &dial->timer);
+	if (dial->io.fd >= 0)
+		mesh_loop_unwatch(env->loop, &dial->io);
+	if (dial->transport->ready)
+		dial->transport->ops->shutdown(dial->transport);
+	mesh_counter_add(&stats->cx_rx_bytes, dial->read_bytes);
+	mesh_counter_add(&stats->cx_tx_bytes, dial->written_bytes);
+	mesh_counter_add(&stats->cx_destroy, 1);
+	mesh_breaker_give(&dial->endpoint->cluster->shared->breaker.connections);
+	atomic_fetch_sub_explicit(&dial->endpoint->shared->connections, 1, memory_order_relaxed);
+	mesh_loop_defer(env->loop, &env->reap);
+}
+
+void mesh_dial_reap(struct loop_task *task)
+{
+	struct cluster_env *env = MESH_CONTAINER(task, struct cluster_env, reap);
+
+	while (!mesh_list_empty(&env->dead)) {
+		struct dial *dial = MESH_CONTAINER(env->dead.next, struct dial, link);
+		struct endpoint *endpoint = dial->endpoint;
+		struct transport *transport = dial->transport;
+		const struct cluster_config *config = dial->config;
+
+		mesh_list_remove(&dial->link);
+		dial->owner->freed(dial);
+		mesh_transport_free(transport);
+		mesh_config_object_release((void *)config);
+		mesh_endpoint_release(endpoint); /* taken when it was opened */
+	}
+}
+
+void mesh_dial_end_all(struct endpoint *endpoint)
+{
+	while (!mesh_list_empty(&endpoint->dials)) {
+		struct dial *dial = MESH_CONTAINER(endpoint->dials.next, struct dial, link);
+
+		dial->owner->ending(dial);
+	}
+}
+
+static void opened(struct dial *dial)
+{
+	struct cluster_stats *stats = dial->endpoint->cluster->stats;
+
+	mesh_timer_stop(dial->env->loop, &dial->timer);
+	if (dial->transport->peer.tls) {
+		mesh_counter_add(&stats->ssl_handshake, 1);
+		if (dial->transport->peer.resumed)
+			mesh_counter_add(&stats->ssl_session_reused, 1);
+	}
+	dial->connected_ns = mesh_loop_now_ns(dial->env->loop);
+	dial->state = DIAL_OPEN;
+	dial->owner->opened(dial);
+}
+
+static void io_ready(struct loop_io *io, unsigned what)
+{
+	struct dial *dial = MESH_CONTAINER(io, struct dial, io);
+	int rc = dial->transport->ops->handshake(dial->transport);
+
+	(void)what;
+	if (rc == 0)
+		opened(dial);
+	else if (rc == MESH_ERROR_AGAIN)
+		mesh_loop_change(dial->env->loop, &dial->io, dial->transport->wants);
+	else
+		dial_failed(dial, rc, dial->transport->why.text);
+}
+
+static void connect_timeout(struct loop_timer *timer)
+{
+	struct dial *dial = MESH_CONTAINER(timer, struct dial, timer);
+
+	dial_failed(dial, MESH_ERROR_CONNECT_TIMEOUT,
+		    dial->transport->peer.tls ? "TLS handshake took longer than connect_timeout"
+					      : "no connection within connect_timeout");
+}
+
+static void session_new(void *user, struct tls_session *session)
+{
+	struct dial *dial = user;
+	struct endpoint *endpoint = dial->endpoint;
+
+	if (dial->state == DIAL_DEAD || endpoint->retired)
+		return;
+	mesh_tls_session_release(endpoint->session);
+	endpoint->session = mesh_tls_session_retain(session);
+}
+
+/* A session is good for the settings and secrets it was made with. */
+static void use_context(struct endpoint *endpoint, struct tls_context *context)
+{
+	if (endpoint->session_context == context)
+		return;
+	mesh_tls_session_release(endpoint->session);
+	endpoint->session = NULL;
+	mesh_tls_context_release(endpoint->session_context);
+	endpoint->session_context = mesh_tls_context_retain(context);
+}
+
+static int open_tls(struct dial *dial, const struct tls_config *tls, int fd, struct mesh_slice alpn, struct why *why)
+{
+	struct endpoint *endpoint = dial->endpoint;
+	struct cluster *cluster = endpoint->cluster;
+	struct cluster_env *env = dial->env;
+	struct tls_client client = {0};
+	const struct secret *certificate, *roots;
+	int rc = 0;
+
+	certificate = tls->certificate_name.len ? mesh_snapshot_secret(env->snapshot, tls->certificate_name) : NULL;
+	roots = tls->roots_name.len ? mesh_snapshot_secret(env->snapshot, tls->roots_name) : NULL;
+	if ((tls->certificate_name.len && !certificate) || (tls->roots_name.len && !roots))
+		rc = mesh_why(why, MESH_ERROR_CERTIFICATE, "secret %s of cluster %.*s is not there",
+			      certificate ? tls->roots_name.data : tls->certificate_name.data, (int)cluster->name.len,
+			      cluster->name.data);
+	if (!rc)
+		rc = mesh_tls_store_get(env->tls, tls, false, certificate, roots, &client.context, why);
+	if (rc) {
+		close(fd);
+		return rc;
+	}
+	use_context(endpoint, client.context);
+	client.sni = tls->sni;
+	client.alpn = alpn.len ? alpn : tls->alpn;
+	client.sans = tls->sans;
+	client.san_count = tls->san_count;
+	client.resume = endpoint->session;
+	client.session_new = session_new;
+	client.session_user = dial;
+	rc = mesh_transport_tls_client_new(env->mem, fd, &client, &dial->transport);
+	mesh_tls_context_release(client.context);
+	return rc;
+}
+
+/* The endpoint's transport as its match says: TLS with the secrets it names, or plain. Takes over fd. */
+static int open_transport(struct dial *dial, int fd, struct mesh_slice alpn, struct why *why)
+{
+	const struct transport_choice *choice = dial->endpoint->choice;
+	const struct tls_config *tls = choice ? choice->tls : NULL;
+	struct mesh_slice cluster = dial->endpoint->cluster->name;
+
+	if (!choice) {
+		close(fd);
+		return mesh_why(why, MESH_ERROR_CONNECT, "the endpoint left cluster %.*s", (int)cluster.len, cluster.data);
+	}
+	/* a request may have waited here since before these settings came */
+	if (choice->unsupported || (tls && (tls->upstream_auto_san || tls->upstream_auto_sni))) {
+		close(fd);
+		return mesh_why(why, MESH_ERROR_NO_ENDPOINT, "transport socket \"%.*s\" of cluster %.*s is not supported",
+				(int)choice->name.len, choice->name.data ? choice->name.data : "", (int)cluster.len,
+				cluster.data);
+	}
+	if (tls)
+		return open_tls(dial, tls, fd, alpn, why);
+	return mesh_transport_plain_new(dial->env->mem, fd, &dial->transport);
+}
+
+static int start_io(struct dial *dial, struct why *why)
+{
+	int64_t timeout = dial->config->connect_timeout_ns;
+	int rc;
+
+	dial->io.ready = io_ready;
+	rc = mesh_loop_watch(dial->env->loop, &dial->io, dial->transport->fd, LOOP_WRITE);
+	if (rc)
+		return mesh_why(why, rc, "cannot watch the socket");
+	dial->timer.due = connect_timeout;
+	return mesh_timer_start(dial->env->loop, &dial->timer,
+				(uint64_t)(timeout > 0 ? timeout : connect_timeout_default_ns));
+}
+
+/* Counted already against the limit. */
+static int open_one(struct dial *dial, struct mesh_slice alpn, struct why *why)
+{
+	struct endpoint *endpoint = dial->endpoint;
+	struct cluster *cluster = endpoint->cluster;
+	struct cluster_env *env = cluster->env;
+	int fd, rc;
+
+	mesh_counter_add(&cluster->stats->cx_total, 1);
+	rc = mesh_socket_connect(&endpoint->address, &fd, why);
+	if (!rc && cluster->config->tcp_keepalive)
+		mesh_socket_keepalive(fd, cluster->config->tcp_keepalive_probes, cluster->config->tcp_keepalive_time_s,
+				      cluster->config->tcp_keepalive_interval_s);
+	if (!rc)
+		rc = open_transport(dial, fd, alpn, why);
+	if (!rc)
+		rc = start_io(dial, why);
+	if (!rc) {
+		dial->state = DIAL_OPENING;
+		endpoint->users++; /* until it is reaped */
+		mesh_list_push(&endpoint->dials, &dial->link);
+		atomic_fetch_add_explicit(&endpoint->shared->connections, 1, memory_order_relaxed);
+		return 0;
+	}
+	mesh_counter_add(&cluster->stats->cx_connect_fail, 1);
+	atomic_fetch_add_explicit(&endpoint->shared->cx_connect_fail, 1, memory_order_relaxed);
+	if (dial->io.fd >= 0)
+		mesh_loop_unwatch(env->loop, &dial->io);
+	mesh_transport_free(dial->transport);
+	dial->transport = NULL;
+	return rc;
+}
+
+/* One of the cluster's connections. Who has none gets one all the same, as in Envoy: what others hold would never come back
+ * to it. */
+static bool take_connection(const struct dial *dial, const struct endpoint *endpoint)
+{
+	struct cluster *cluster = endpoint->cluster;
+
+	if (mesh_breaker_take(&cluster->shared->breaker.connections, cluster->config->breaker.connections))
+		return true;
+	mesh_counter_add(&cluster->stats->cx_overflow, 1);
+	return (dial->alone || mesh_list_empty(&endpoint->dials)) &&
+	       mesh_breaker_take(&cluster->shared->breaker.connections, UINT32_MAX);
+}
+
+int mesh_dial_open(struct dial *dial, struct endpoint *endpoint, const struct dial_owner *owner, struct mesh_slice alpn,
+		   struct why *why)
+{
+	struct cluster *cluster = endpoint->cluster;
+	int rc;
+
+	if (!take_connection(dial, endpoint))
+		return mesh_why(why, MESH_ERROR_OVERFLOW, "max_connections %u of %.*s reached",
+				cluster->config->breaker.connections, (int)cluster->name.len, cluster->name.data);
+	mesh_list_init(&dial->link);
+	dial->owner = owner;
+	dial->endpoint = endpoint;
+	dial->env = cluster->env;
+	dial->config = mesh_config_object_retain(cluster->config);
+	dial->io.fd = -1;
+	dial->opened_ns = mesh_loop_now_ns(cluster->env->loop);
+	rc = open_one(dial, alpn, why);
+	if (rc) {
+		mesh_config_object_release((void *)dial->config);
+		mesh_breaker_give(&cluster->shared->breaker.connections);
+	}
+	return rc;
+}
