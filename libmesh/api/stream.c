@@ -148,16 +148,25 @@ MESH_EXPORT int mesh_stream_on(struct mesh_stream *stream, const struct mesh_str
 
 /* ---- reading and writing */
 
-/* A worker that nobody drives just now gets its turn, so that polling and trying again makes way. */
-static void nudge(struct mesh_stream *stream)
+/*
+ * A worker that nobody drives just now gets its turn, so that polling and trying again makes way. CLOSED: a callback closed
+ * the stream, and it is gone.
+ */
+static int nudge(struct mesh_stream *stream)
 {
 	struct mesh_worker *worker = stream->worker;
+	bool closed;
 
 	if (stream->state == STREAM_OPEN || stream->state == STREAM_OVER || worker->kind == WORKER_LIBRARY ||
 	    mesh_loop_running(worker->env.loop))
-		return;
+		return 0;
 	atomic_store_explicit(&worker->driver, pthread_self(), memory_order_relaxed);
+	stream->telling++;
 	mesh_loop_run(worker->env.loop, 0);
+	stream->telling--;
+	closed = stream->closed;
+	mesh_stream_settle(stream);
+	return closed ? MESH_ERROR_CLOSED : 0;
 }
 
 MESH_EXPORT int64_t mesh_stream_read(struct mesh_stream *stream, void *buffer, size_t bytes)
@@ -166,7 +175,9 @@ MESH_EXPORT int64_t mesh_stream_read(struct mesh_stream *stream, void *buffer, s
 
 	if (rc || !buffer || !bytes || bytes > SSIZE_MAX)
 		return rc ? rc : MESH_ERROR_INVALID;
-	nudge(stream);
+	rc = nudge(stream);
+	if (rc)
+		return rc;
 	if (stream->state == STREAM_OPEN)
 		return mesh_stream_take(stream, buffer, bytes);
 	return is_over(stream) ? own_error(stream) : MESH_ERROR_AGAIN;
@@ -182,7 +193,9 @@ MESH_EXPORT int64_t mesh_stream_write(struct mesh_stream *stream, struct mesh_sl
 		return MESH_ERROR_STATE;
 	if (!data.len)
 		return 0;
-	nudge(stream);
+	rc = nudge(stream);
+	if (rc)
+		return rc;
 	switch (stream->state) {
 	case STREAM_WAITING:
 		return mesh_stream_first(stream, data);
@@ -207,7 +220,9 @@ MESH_EXPORT int mesh_stream_shutdown(struct mesh_stream *stream)
 		return 0;
 	if (stream->write_pending)
 		return MESH_ERROR_STATE;
-	nudge(stream);
+	rc = nudge(stream);
+	if (rc)
+		return rc;
 	switch (stream->state) {
 	case STREAM_WAITING:
 		mesh_stream_finish(stream, MESH_ERROR_CLOSED, "ended before it showed what it speaks");
@@ -225,7 +240,7 @@ MESH_EXPORT int mesh_stream_shutdown(struct mesh_stream *stream)
 
 static void close_mail(struct loop_mail *mail)
 {
-	mesh_stream_release(MESH_CONTAINER(mail, struct mesh_stream, close_mail));
+	mesh_stream_release_sent(MESH_CONTAINER(mail, struct mesh_stream, close_mail));
 }
 
 MESH_EXPORT void mesh_stream_close(struct mesh_stream *stream)
@@ -289,17 +304,17 @@ static int drive(struct mesh_stream *stream, int what, int64_t timeout_ms)
 	uint64_t until = timeout_ms > 0 ? mesh_time_now_ns() + (uint64_t)timeout_ms * 1000000 : 0;
 	int holds, rc;
 
-	while (!(holds = holding(stream, what)) && !is_over(stream)) {
+	while (!(holds = holding(stream, what)) && !is_over(stream) && !stream->closed) {
 		int64_t left = timeout_ms < 0 ? -1 : timeout_ms == 0 ? 0 : remaining_ms(until);
 
 		mesh_stream_arm(stream);
 		rc = mesh_loop_run(stream->worker->env.loop, left > INT32_MAX ? INT32_MAX : (int)left);
 		if (rc < 0)
 			return rc;
-		if (!left && !holding(stream, what) && !is_over(stream))
+		if (!left && !holding(stream, what) && !is_over(stream) && !stream->closed)
 			return MESH_ERROR_AGAIN;
 	}
-	return is_over(stream) ? own_error(stream) : holds;
+	return is_over(stream) || stream->closed ? own_error(stream) : holds;
 }
 
 MESH_EXPORT int mesh_stream_wait(struct mesh_stream *stream, enum mesh_stream_ready what, int64_t timeout_ms)

@@ -8,6 +8,7 @@
 #include "call/inbound.h"
 
 static const uint64_t idle_default_ns = 3600ULL * 1000000000ULL; /* Envoy's hour */
+static const uint64_t leave_ns = 10 * 1000000000ULL; /* for what is left to say */
 static const size_t arena_bytes_max = 512 * 1024;
 
 static void idle_due(struct loop_timer *timer)
@@ -73,6 +74,7 @@ static void stream_free(struct mesh_stream *stream)
 	struct mesh *mesh = stream->mesh;
 	struct mesh_worker *worker = stream->worker;
 
+	mesh_loop_undefer(&stream->tell);
 	forget_route(stream);
 	mesh_buf_free(&stream->client.first);
 	mesh_arena_free(&stream->arena);
@@ -91,10 +93,11 @@ void mesh_stream_attach(struct mesh_stream *stream)
 	atomic_fetch_add_explicit(&stream->mesh->running, 1, memory_order_relaxed);
 }
 
-static void set_peer(struct mesh_stream *stream, const struct address *address)
+static int set_peer(struct mesh_stream *stream, const struct address *address)
 {
 	const struct peer_info *info = &stream->transport->peer;
 	struct mesh_peer *peer = &stream->peer;
+	bool failed = false;
 
 	stream->has_peer = true;
 	peer->address = mesh_slice_make(stream->address_text, mesh_address_text(address, stream->address_text));
@@ -102,8 +105,9 @@ static void set_peer(struct mesh_stream *stream, const struct address *address)
 	peer->mutual = info->mutual;
 	peer->protocol = MESH_SLICE("tcp");
 	/* the connection may end before the stream is given back: what it lends is copied */
-	peer->identity = mesh_arena_slice(&stream->arena, info->identity, NULL);
-	peer->tls_version = mesh_arena_slice(&stream->arena, info->tls_version, NULL);
+	peer->identity = mesh_arena_slice(&stream->arena, info->identity, &failed);
+	peer->tls_version = mesh_arena_slice(&stream->arena, info->tls_version, &failed);
+	return failed ? MESH_ERROR_NOMEM : 0;
 }
 
 void mesh_stream_limit(struct mesh_stream *stream, int64_t idle_ns, int64_t duration_ns)
@@ -117,6 +121,8 @@ static int start_timers(struct mesh_stream *stream)
 	struct loop *loop = stream->worker->env.loop;
 	int rc = 0;
 
+	if (stream->leaving) /* that has a limit of its own */
+		return 0;
 	if (stream->idle_ns)
 		rc = mesh_timer_start(loop, &stream->idle, stream->idle_ns);
 	if (!rc && stream->duration_ns)
@@ -138,14 +144,14 @@ static int begin_exchange(struct mesh_stream *stream)
 int mesh_stream_open(struct mesh_stream *stream, struct transport *transport, const struct address *address,
 		     bool exchange, struct mesh_slice protocol)
 {
-	int rc = 0;
+	int rc;
 
 	stream->transport = transport;
 	stream->state = STREAM_OPEN;
 	stream->opened_ns = stream->active_ns = mesh_loop_now_ns(stream->worker->env.loop);
-	set_peer(stream, address);
+	rc = set_peer(stream, address);
 	forget_route(stream);
-	if (exchange && protocol.len && mesh_slice_equal(transport->peer.alpn, protocol))
+	if (!rc && exchange && protocol.len && mesh_slice_equal(transport->peer.alpn, protocol))
 		rc = begin_exchange(stream);
 	if (!rc)
 		rc = start_timers(stream);
@@ -231,8 +237,9 @@ void mesh_stream_finish(struct mesh_stream *stream, int error, const char *why)
 	stream->read_wants = stream->write_wants = 0;
 	mesh_list_remove(&stream->link);
 	stream->due = stream->closed ? 0 : STREAM_TELL_CLOSED;
-	if (stream->due)
+	if (stream->due || stream->leaving) /* which frees it, too */
 		mesh_loop_defer(stream->worker->env.loop, &stream->tell);
+	stream->leaving = false;
 	atomic_fetch_sub_explicit(&mesh->running, 1, memory_order_release);
 	mesh_notify(mesh);
 }
@@ -251,8 +258,34 @@ void mesh_streams_end(struct mesh_worker *worker)
 
 void mesh_stream_settle(struct mesh_stream *stream)
 {
-	if (stream->closed && !stream->telling)
+	if (stream->closed && !stream->telling && !stream->leaving)
 		stream_free(stream);
+}
+
+/*
+ * There may be no room for all that is to go out: bytes that were taken before the connection was there, or close_notify,
+ * without which the peer takes the end for a connection that was cut. Where somebody drives the worker it stays until that
+ * is out, or for a while.
+ */
+static bool stay(struct mesh_stream *stream)
+{
+	struct mesh_worker *worker = stream->worker;
+	bool must = false;
+
+	if (worker->kind == WORKER_IMPLICIT || atomic_load(&worker->ending))
+		return false;
+	if (stream->state == STREAM_OPENING)
+		must = mesh_buf_len(&stream->client.first);
+	else if (stream->state == STREAM_OPEN && !stream->write_pending) /* what was begun cannot be taken back */
+		must = mesh_stream_end(stream) == MESH_ERROR_AGAIN;
+	if (!must || stream->state == STREAM_OVER)
+		return false;
+	mesh_timer_stop(worker->env.loop, &stream->idle);
+	if (mesh_timer_start(worker->env.loop, &stream->duration, leave_ns))
+		return false;
+	stream->leaving = true;
+	mesh_stream_arm(stream);
+	return stream->state != STREAM_OVER;
 }
 
 void mesh_stream_release(struct mesh_stream *stream)
@@ -261,6 +294,8 @@ void mesh_stream_release(struct mesh_stream *stream)
 	bool running = stream->state != STREAM_OVER;
 
 	stream->closed = true;
+	if (running && stay(stream))
+		return;
 	if (running) {
 		mesh_stream_flush(stream);
 		mesh_stream_finish(stream, 0, NULL);
@@ -270,7 +305,18 @@ void mesh_stream_release(struct mesh_stream *stream)
 			mesh_dial_reap(&env->reap);
 		}
 	}
-	if (!atomic_load(&stream->worker->ending))
-		mesh_loop_undefer(&stream->tell);
 	mesh_stream_settle(stream);
+}
+
+/* Whoever closed it does not know when callbacks cease: with this one, in which it may be closed once more. */
+void mesh_stream_release_sent(struct mesh_stream *stream)
+{
+	stream->telling++;
+	if (!stream->told_closed && stream->events.closed)
+		stream->events.closed(stream, stream->user);
+	stream->telling--;
+	if (stream->closed)
+		mesh_stream_settle(stream);
+	else
+		mesh_stream_release(stream);
 }

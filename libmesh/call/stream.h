@@ -67,6 +67,8 @@ struct mesh_stream {
 	atomic_bool over;                /* state OVER, for who closes it from another thread */
 	unsigned telling;                /* inside a callback */
 	bool closed;                     /* mesh_stream_close was called: freed when nobody is inside */
+	bool leaving;                    /* and something is left to say: freed when that is out */
+	bool told_closed;                /* events.closed was */
 	struct arena arena;
 	struct mesh_stream_events events;
 	void *user;
@@ -129,6 +131,7 @@ int mesh_stream_open(struct mesh_stream *stream, struct transport *transport, co
 void mesh_stream_finish(struct mesh_stream *stream, int error, const char *why);
 void mesh_stream_limit(struct mesh_stream *stream, int64_t idle_ns, int64_t duration_ns); /* as chain.tcp_* has them */
 void mesh_stream_release(struct mesh_stream *stream); /* mesh_stream_close, on its worker */
+void mesh_stream_release_sent(struct mesh_stream *stream); /* mesh_stream_close of another thread: `closed` is told */
 void mesh_stream_settle(struct mesh_stream *stream);  /* frees it when it was closed and nobody is inside */
 
 /* ---- stream_io.c: as the functions of <mesh/stream.h>; OPEN only */

@@ -153,9 +153,19 @@ static int64_t nothing_yet(struct mesh_stream *stream)
 	return MESH_ERROR_AGAIN;
 }
 
+/* Where nobody drives the clock. */
+static bool too_long(struct mesh_stream *stream)
+{
+	if (!stream->duration_ns || mesh_loop_running(stream->worker->env.loop) ||
+	    mesh_time_now_ns() - stream->opened_ns < stream->duration_ns)
+		return false;
+	mesh_stream_finish(stream, MESH_ERROR_DURATION, "max_downstream_connection_duration is over");
+	return true;
+}
+
 int64_t mesh_stream_take(struct mesh_stream *stream, char *buffer, size_t bytes)
 {
-	int64_t n = mesh_stream_flush(stream);
+	int64_t n = too_long(stream) ? MESH_ERROR_DURATION : mesh_stream_flush(stream);
 
 	if (n < 0 && n != MESH_ERROR_AGAIN)
 		return n;
@@ -176,7 +186,7 @@ int64_t mesh_stream_take(struct mesh_stream *stream, char *buffer, size_t bytes)
 
 int64_t mesh_stream_give(struct mesh_stream *stream, struct mesh_slice data)
 {
-	int64_t n = mesh_stream_flush(stream);
+	int64_t n = too_long(stream) ? MESH_ERROR_DURATION : mesh_stream_flush(stream);
 
 	if (!n) {
 		stream->write_wants = 0;
@@ -190,7 +200,7 @@ int64_t mesh_stream_give(struct mesh_stream *stream, struct mesh_slice data)
 
 int mesh_stream_end(struct mesh_stream *stream)
 {
-	int rc = mesh_stream_flush(stream);
+	int rc = too_long(stream) ? MESH_ERROR_DURATION : mesh_stream_flush(stream);
 
 	if (!rc) {
 		stream->write_wants = 0;
@@ -213,7 +223,7 @@ static unsigned waited_for(const struct mesh_stream *stream)
 
 	if (stream->waited || stream->events.readable)
 		wants |= stream->read_wants;
-	if (stream->waited || stream->events.writable || unsent(stream))
+	if (stream->waited || stream->events.writable || stream->leaving || unsent(stream))
 		wants |= stream->write_wants;
 	return wants;
 }
@@ -262,9 +272,18 @@ static void tell_all(struct mesh_stream *stream)
 		going_on = tell(stream, stream->events.readable);
 	if (going_on && due & STREAM_TELL_WRITABLE && stream->state == STREAM_OPEN)
 		going_on = tell(stream, stream->events.writable);
-	if (going_on && due & STREAM_TELL_CLOSED)
+	if (going_on && due & STREAM_TELL_CLOSED) {
+		stream->told_closed = true;
 		tell(stream, stream->events.closed);
+	}
 	stream->telling--;
+}
+
+/* The application has left; what it gave us goes out, then the end. */
+static void go_on_leaving(struct mesh_stream *stream)
+{
+	if (stream->leaving && stream->state == STREAM_OPEN && !mesh_stream_end(stream))
+		mesh_stream_finish(stream, 0, NULL);
 }
 
 void mesh_stream_tell(struct loop_task *task)
@@ -276,6 +295,7 @@ void mesh_stream_tell(struct loop_task *task)
 	tell_all(stream);
 	if (!stream->closed)
 		mesh_stream_arm(stream);
+	go_on_leaving(stream);
 	mesh_stream_settle(stream);
 }
 
@@ -298,5 +318,6 @@ void mesh_stream_ready(struct loop_io *io, unsigned what)
 		mesh_stream_arm(stream);
 		disarm(stream);
 	}
+	go_on_leaving(stream);
 	mesh_stream_settle(stream);
 }
