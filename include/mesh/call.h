@@ -81,7 +81,8 @@ struct mesh_peer {
 
 /*
  * What a call reports. Any may be NULL. Never called inside mesh_call_start; `done` comes exactly once and last, after
- * which no other function but the reading ones, mesh_call_retain and mesh_call_release may be used.
+ * which no other function but the reading ones, mesh_call_retain and mesh_call_release may be used. Calls can share a
+ * connection (HTTP/2): a function of one, used outside callbacks, may report what it finds of the others.
  * Thread: the call's worker. Slices are borrowed until the callback returns (headers: as long as the call). Since: 0.1
  */
 struct mesh_call_events {

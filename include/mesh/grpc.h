@@ -73,8 +73,8 @@ MESH_EXPORT const char *mesh_grpc_code_name(int code);
  */
 struct mesh_grpc_result {
 	size_t size; /* sizeof(struct mesh_grpc_result) */
-	int code;    /* enum mesh_grpc_code, or another number the peer sent */
-	struct mesh_slice message; /* words, UTF-8 */
+	int code;    /* enum mesh_grpc_code; a number the peer sent that is none of them is told as UNKNOWN */
+	struct mesh_slice message; /* words, UTF-8; a peer's are told as it sent them, control characters included */
 	struct mesh_slice details; /* grpc-status-details-bin: a packed google.rpc.Status; absent when none */
 	const struct mesh_header *metadata; /* trailing metadata */
 	size_t metadata_count;
@@ -83,7 +83,7 @@ struct mesh_grpc_result {
 /*
  * What a call reports. Any may be NULL. Never called inside the function that caused it; `done` comes exactly once and
  * last. Without a `message` event what a client receives is kept, with the peer slowed down, until mesh_grpc_receive
- * takes it, to the last; what a server receives is dropped.
+ * takes it, to the last, and the call is not over before; what a server receives is dropped.
  * Thread: the call's worker. Since: 0.1
  */
 struct mesh_grpc_events {
@@ -114,7 +114,7 @@ struct mesh_grpc_request {
 	size_t metadata_count;
 	uint32_t deadline_ms;        /* bound on the whole call from its start, told to the server; 0: none but the route's */
 	enum mesh_grpc_encoding encoding; /* of messages sent */
-	size_t message_bytes_max;    /* bound on a message received, after decompression too; 0: 4 MiB */
+	size_t message_bytes_max;    /* bound on a message received, after decompression too; 0: 4 MiB, at most 1 GiB */
 	/* mesh_grpc_unary: while there is nothing to call (configuration, endpoint, connection), waits, to the deadline */
 	bool wait_for_ready;
 	struct mesh_worker *worker;  /* NULL: the calling thread's own, implicit worker */
@@ -226,7 +226,7 @@ MESH_EXPORT const struct mesh_grpc_result *mesh_grpc_result(const struct mesh_gr
 
 /*
  * Initial metadata received: the first value of that name, absent when none; the i-th pair, absent past the last.
- * Values of "-bin" names are decoded, lists of them split.
+ * Values of "-bin" names are decoded, lists of them split, those of more than 100 left out.
  * Thread: the call's. Owns: lives as long as the call. Errors: none. Since: 0.1
  */
 MESH_EXPORT struct mesh_slice mesh_grpc_metadata(struct mesh_grpc_call *call, const char *name);
@@ -262,7 +262,7 @@ typedef void mesh_grpc_method_fn(struct mesh_grpc_call *call, void *user);
 /* How a server behaves. Since: 0.1 */
 struct mesh_grpc_server_options {
 	size_t size;               /* sizeof(struct mesh_grpc_server_options) */
-	size_t message_bytes_max;  /* bound on a message received, after decompression too; 0: 4 MiB */
+	size_t message_bytes_max;  /* bound on a message received, after decompression too; 0: 4 MiB, at most 1 GiB */
 	mesh_handler_fn *fallback; /* requests that are not gRPC; NULL: 415 */
 	void *fallback_user;
 	bool compress;             /* answers go gzip where the client accepts it */
@@ -320,8 +320,8 @@ MESH_EXPORT int mesh_grpc_send_metadata(struct mesh_grpc_call *call, const struc
 
 /*
  * Server: ends the call. NULL is OK without words.
- * Thread: as sending. Owns: copied. Errors: INVALID (malformed or reserved metadata; nothing was sent), STATE (ended
- * before), NOMEM, or the call's own when it is over. Since: 0.1
+ * Thread: as sending. Owns: copied. Errors: INVALID (malformed or reserved metadata; nothing was sent), AGAIN (as
+ * mesh_grpc_send), STATE (ended before), NOMEM, or the call's own when it is over. Since: 0.1
  */
 MESH_EXPORT int mesh_grpc_finish(struct mesh_grpc_call *call, const struct mesh_grpc_result *result);
 

@@ -32,9 +32,10 @@ struct mesh_listen_options {
 	mesh_handler_fn *handler;
 	void *user;
 	/* > 0: the handler is called when the whole body is there (mesh_call_body), 413 past that bound;
-	 * 0: as soon as the head is there, the body follows by events */
+	 * 0: as soon as the head is there, the body follows by events. A bound on each: an HTTP/2 connection may have as many
+	 * under way as the mesh configuration lets it (1024 where that says nothing) */
 	size_t request_bytes_max;
-	uint32_t grace_ms; /* on close: time for requests in flight; 0: 5 s */
+	uint32_t grace_ms; /* on close: time for requests in flight and open streams; 0: 5 s */
 	int backlog;       /* 0: 1024 */
 	/* a borrowed worker to accept on; NULL: every library worker accepts */
 	struct mesh_worker *worker;

@@ -113,15 +113,16 @@ MESH_EXPORT int mesh_status_text(struct mesh *mesh, char *text, size_t bytes);
 
 /*
  * Stops taking work and lets what runs end: readiness turns false, listeners refuse new connections, keep-alive responses
- * carry "connection: close", then up to grace_ms are given to calls in flight. Blocks; calls on borrowed workers that
- * nobody drives cannot end meanwhile.
- * Thread: any but a library worker. Owns: nothing. Errors: TIMEOUT when calls were left, STATE. Since: 0.1
+ * carry "connection: close", then up to grace_ms are given to calls in flight and open streams. Blocks; what is on
+ * borrowed workers that nobody drives cannot end meanwhile.
+ * Thread: any but a library worker. Owns: nothing. Errors: TIMEOUT when calls or streams were left, STATE. Since: 0.1
  */
 MESH_EXPORT int mesh_drain(struct mesh *mesh, uint32_t grace_ms);
 
 /*
  * Leaves the mesh: cancels what is left, joins every library thread, frees everything. NULL is allowed. Free borrowed
- * workers and release calls first; implicit workers of other threads are freed here and must not be in use.
+ * workers, release calls and close streams first (those of library workers at the latest in their `closed`); implicit
+ * workers of other threads are freed here and must not be in use.
  * Thread: any but a library worker. Owns: `mesh` is gone. Errors: none. Since: 0.1
  */
 MESH_EXPORT void mesh_close(struct mesh *mesh);

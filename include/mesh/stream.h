@@ -40,7 +40,8 @@ struct mesh_stream_options {
 };
 
 /*
- * What a stream reports. Any may be NULL. Never called inside a function of the stream, nor after mesh_stream_close.
+ * What a stream reports. Any may be NULL. Called while the worker is driven: inside no function of the stream but
+ * mesh_stream_wait, and read, write and shutdown while it opens; not after mesh_stream_close on the worker's thread.
  * Thread: the stream's worker. Since: 0.1
  */
 struct mesh_stream_events {
@@ -53,7 +54,8 @@ struct mesh_stream_events {
 	void (*writable)(struct mesh_stream *stream, void *user);
 	/*
 	 * It is over and mesh_stream_result tells why: it did not open, the connection broke, a time limit, the listener or
-	 * worker ended. Comes once and last; not when both sides ended in order, and not for mesh_stream_close.
+	 * worker ended. Comes once and last; not when both sides ended in order, and for mesh_stream_close only when that was
+	 * called on another thread than the worker's: then what callbacks use may be given back in it.
 	 */
 	void (*closed)(struct mesh_stream *stream, void *user);
 };
@@ -103,7 +105,8 @@ MESH_EXPORT int mesh_stream_on(struct mesh_stream *stream, const struct mesh_str
 
 /*
  * Reads up to `bytes` (at least 1) into `buffer`: their number, or 0 when the peer ended its direction. Over TLS that takes
- * its close_notify: without, bytes may be missing, and the error is RESET.
+ * its close_notify. Without, whoever is on the way may have cut the bytes off: all that came is read, then the error is
+ * RESET. (A sidecar takes that for the end, too; whose peers are like that and whose protocol tells where it ends, may.)
  * Thread: the stream's. Owns: nothing. Errors: AGAIN, INVALID, THREAD, or the stream's own. Since: 0.1
  */
 MESH_EXPORT int64_t mesh_stream_read(struct mesh_stream *stream, void *buffer, size_t bytes);
@@ -124,7 +127,13 @@ MESH_EXPORT int64_t mesh_stream_write(struct mesh_stream *stream, struct mesh_sl
 MESH_EXPORT int mesh_stream_shutdown(struct mesh_stream *stream);
 
 /*
- * Ends the stream and gives it back. What was written is still sent. NULL is allowed.
+ * Ends the stream and gives it back; NULL is allowed. What was written is still sent, unless a write that returned AGAIN
+ * was not repeated. As with a socket, a peer that goes on sending may be told of a reset and then not read it all: who must
+ * know calls mesh_stream_shutdown and reads to the end first. So does who uses an implicit worker, which nobody may drive
+ * again: there, bytes taken before the connection was open, or an end for which there is no room just now, are not waited
+ * for.
+ * On another thread than a library worker's it takes effect on the worker: events may come until `closed`, which then comes
+ * last in any case.
  * Thread: the stream's; any for a library worker's. Owns: `stream` is gone. Errors: none. Since: 0.1
  */
 MESH_EXPORT void mesh_stream_close(struct mesh_stream *stream);

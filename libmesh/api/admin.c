@@ -70,7 +70,7 @@ MESH_EXPORT int mesh_admin_stats(struct mesh *mesh, mesh_sink_fn *sink, void *us
 		if (!rc)
 			rc = listener_stats(MESH_CONTAINER(at, struct mesh_listener, link), &text);
 	pthread_mutex_unlock(&mesh->shared.lock);
-	if (!rc)
+	if (!rc && mesh->control)
 		rc = mesh_xds_client_stats(mesh->control, &text);
 	return pour(&text, rc, sink, user);
 }
@@ -81,6 +81,8 @@ MESH_EXPORT int mesh_admin_config_dump(struct mesh *mesh, mesh_sink_fn *sink, vo
 
 	if (!mesh || !sink)
 		return MESH_ERROR_INVALID;
+	if (!mesh->control)
+		return MESH_ERROR_NOT_READY;
 	mesh_buf_init(&text, &mesh->mem, text_max);
 	return pour(&text, mesh_xds_client_dump(mesh->control, &text), sink, user);
 }

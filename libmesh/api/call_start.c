@@ -4,6 +4,7 @@
  */
 #include <mesh/call.h>
 
+#include "api/call_start.h"
 #include "call/call.h"
 #include "call/handover.h"
 
@@ -11,29 +12,6 @@
 
 static const size_t body_max_default = 16 * 1024 * 1024;
 static const size_t upgrade_bytes_max = 64;
-
-/* A method, path or authority of the caller: nothing that could end a line or a word. */
-static bool word_valid(struct mesh_slice word)
-{
-	for (size_t i = 0; i < word.len; i++)
-		if ((unsigned char)word.data[i] <= ' ' || word.data[i] == 0x7f)
-			return false;
-	return word.len > 0;
-}
-
-static bool hop_by_hop(struct mesh_slice name)
-{
-	static const struct mesh_slice names[] = {
-		{"connection", 10}, {"transfer-encoding", 17}, {"keep-alive", 10}, {"proxy-connection", 16},
-		{"upgrade", 7},	    {"te", 2},		       {"trailer", 7},	   {"content-length", 14},
-		{"host", 4},
-	};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (mesh_slice_equal_fold(name, names[i]))
-			return true;
-	return false;
-}
 
 static enum mesh_http_version version_of(const struct mesh_request *request)
 {
@@ -51,7 +29,8 @@ static bool kept_from_peer(const struct mesh_request *request, const struct mesh
 	if (version_of(request) == MESH_HTTP_2 && mesh_slice_equal_fold(header->name, MESH_SLICE("te")) &&
 	    mesh_slice_equal_fold(header->value, MESH_SLICE("trailers")))
 		return false;
-	return hop_by_hop(header->name);
+	return mesh_header_hop_by_hop(header->name) || mesh_slice_equal_fold(header->name, MESH_SLICE("content-length")) ||
+	       mesh_slice_equal_fold(header->name, MESH_SLICE("host"));
 }
 
 /* "websocket", "name/version": asked for by a GET whose body is what follows the change. */
@@ -73,10 +52,10 @@ static int check_request(const struct mesh_request *request)
 {
 	if (!request || request->size < FIELD_END(struct mesh_request, header_count))
 		return MESH_ERROR_INVALID;
-	if ((request->method.data && !mesh_header_name_valid(request->method)) || !word_valid(request->authority))
+	if ((request->method.data && !mesh_header_name_valid(request->method)) || !mesh_header_word_valid(request->authority))
 		return MESH_ERROR_INVALID;
 	if (request->path.data &&
-	    (!word_valid(request->path) || (request->path.data[0] != '/' && !mesh_slice_equal(request->path, MESH_SLICE("*")))))
+	    (!mesh_header_word_valid(request->path) || (request->path.data[0] != '/' && !mesh_slice_equal(request->path, MESH_SLICE("*")))))
 		return MESH_ERROR_INVALID;
 	for (size_t i = 0; i < request->header_count; i++)
 		if (!mesh_header_name_valid(request->headers[i].name) || !mesh_header_value_valid(request->headers[i].value))
@@ -126,8 +105,28 @@ static int copy_request(struct mesh_call *call, const struct mesh_request *reque
 	return rc;
 }
 
-static int start_elsewhere(struct mesh_worker *worker, const struct mesh_request *request,
-			   const struct mesh_call_events *events, void *user, struct mesh_call **result)
+/* What a call starts with. */
+struct beginning {
+	const struct mesh_request *request;
+	const struct mesh_call_events *events;
+	void *user;
+	const struct call_part *part; /* NULL: none */
+};
+
+static int set_up(struct mesh_call *call, struct beginning *beginning)
+{
+	const struct call_part *part = beginning->part;
+	int rc = copy_request(call, beginning->request);
+
+	if (!rc && part) {
+		beginning->user = mesh_arena_zalloc(&call->arena, part->bytes);
+		rc = beginning->user ? part->set_up(beginning->user, call, part->with) : MESH_ERROR_NOMEM;
+	}
+	mesh_call_set_events(call, beginning->events, beginning->user);
+	return rc;
+}
+
+static int start_elsewhere(struct mesh_worker *worker, struct beginning *beginning, struct mesh_call **result)
 {
 	static const struct handover begin = {.kind = HANDOVER_BEGIN};
 	struct mesh_call *call = mesh_call_new_detached(worker);
@@ -135,10 +134,12 @@ static int start_elsewhere(struct mesh_worker *worker, const struct mesh_request
 
 	if (!call)
 		return MESH_ERROR_NOMEM;
-	rc = copy_request(call, request);
-	mesh_call_set_events(call, events, user);
-	if (!rc)
+	rc = set_up(call, beginning);
+	if (!rc) {
 		rc = mesh_handover_post(call, &begin);
+		if (rc && beginning->part)
+			beginning->part->undo(beginning->user);
+	}
 	if (rc) {
 		mesh_call_undo(call);
 		return rc;
@@ -147,20 +148,18 @@ static int start_elsewhere(struct mesh_worker *worker, const struct mesh_request
 	return 0;
 }
 
-static int start_here(struct mesh_worker *worker, const struct mesh_request *request, const struct mesh_call_events *events,
-		      void *user, struct mesh_call **result)
+static int start_here(struct mesh_worker *worker, struct beginning *beginning, struct mesh_call **result)
 {
 	struct mesh_call *call = mesh_call_new(worker, false);
 	int rc;
 
 	if (!call)
 		return MESH_ERROR_NOMEM;
-	rc = copy_request(call, request);
+	rc = set_up(call, beginning);
 	if (rc) {
 		mesh_call_undo(call);
 		return rc;
 	}
-	mesh_call_set_events(call, events, user);
 	atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed); /* the caller's */
 	call->in_api = true;
 	mesh_client_begin(call);
@@ -169,9 +168,9 @@ static int start_here(struct mesh_worker *worker, const struct mesh_request *req
 	return 0;
 }
 
-MESH_EXPORT int mesh_call_start(struct mesh *mesh, const struct mesh_request *request, const struct mesh_call_events *events,
-				void *user, struct mesh_call **call)
+static int start(struct mesh *mesh, struct beginning *beginning, struct mesh_call **call)
 {
+	const struct mesh_request *request = beginning->request;
 	struct mesh_worker *worker;
 	int rc;
 
@@ -192,6 +191,22 @@ MESH_EXPORT int mesh_call_start(struct mesh *mesh, const struct mesh_request *re
 	if (atomic_load(&worker->ending))
 		return MESH_ERROR_DRAINING;
 	if (worker->kind == WORKER_LIBRARY && !mesh_worker_here(worker))
-		return start_elsewhere(worker, request, events, user, call);
-	return start_here(worker, request, events, user, call);
+		return start_elsewhere(worker, beginning, call);
+	return start_here(worker, beginning, call);
+}
+
+int mesh_call_start_part(struct mesh *mesh, const struct mesh_request *request, const struct mesh_call_events *events,
+			 const struct call_part *part, struct mesh_call **call)
+{
+	struct beginning beginning = {request, events, NULL, part};
+
+	return start(mesh, &beginning, call);
+}
+
+MESH_EXPORT int mesh_call_start(struct mesh *mesh, const struct mesh_request *request, const struct mesh_call_events *events,
+				void *user, struct mesh_call **call)
+{
+	struct beginning beginning = {request, events, user, NULL};
+
+	return start(mesh, &beginning, call);
 }

@@ -107,14 +107,14 @@ static int end_locked(struct mesh_grpc_call *call, const struct mesh_grpc_result
 	return 0;
 }
 
-/* Sends what waits in `frame`, and OK behind it. AGAIN: `writable` goes on. */
+/* Sends the message that waits, and OK behind it. AGAIN: `writable` goes on. */
 static int flush_locked(struct mesh_grpc_call *call)
 {
 	static const struct mesh_grpc_result ok = {.size = sizeof(ok)};
 	int rc = 0;
 
-	if (mesh_buf_len(&call->out.frame)) {
-		rc = mesh_call_send(call->transport, mesh_buf_slice(&call->out.frame), false);
+	if (mesh_buf_len(&call->transport->scratch)) {
+		rc = mesh_call_send(call->transport, mesh_buf_slice(&call->transport->scratch), false);
 		if (rc)
 			return rc;
 		mesh_grpc_sent(call);

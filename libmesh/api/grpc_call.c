@@ -9,28 +9,33 @@
 #include "grpc/metadata.h"
 
 static const size_t message_bytes_default = 4 * 1024 * 1024;
+static const size_t message_bytes_most = 1024 * 1024 * 1024; /* multiples of it are reckoned with */
 
 MESH_EXPORT const char *mesh_grpc_code_name(int code)
 {
 	return mesh_grpc_name_of(code);
 }
 
-void mesh_grpc_call_setup(struct mesh_grpc_call *call, struct mesh *mesh, size_t message_bytes_max)
+void mesh_grpc_call_setup(struct mesh_grpc_call *call, struct mesh_call *transport, size_t message_bytes_max)
 {
-	const struct mesh_mem *mem = &mesh->mem;
+	const struct mesh_mem *mem = &transport->mesh->mem;
 
 	atomic_init(&call->refs, 1);
-	call->mesh = mesh;
+	call->mesh = transport->mesh;
+	call->transport = transport;
+	call->arena = &transport->arena;
 	call->failure = -1;
 	call->finished = -1;
 	call->result.size = sizeof(call->result);
 	call->go_on.run = mesh_grpc_resumed;
-	mesh_grpc_reader_init(&call->in.reader, mem, message_bytes_max ? message_bytes_max : message_bytes_default);
+	if (!message_bytes_max)
+		message_bytes_max = message_bytes_default;
+	mesh_grpc_reader_init(&call->in.reader, mem,
+			      message_bytes_max < message_bytes_most ? message_bytes_max : message_bytes_most);
 	mesh_buf_init(&call->in.plain, mem, 0);
 	mesh_buf_init(&call->in.pending, mem, 0);
 	mesh_buf_init(&call->in.held, mem, 0);
 	mesh_arena_init(&call->in.message, mem, 0);
-	mesh_buf_init(&call->out.frame, mem, 0);
 	mesh_buf_init(&call->out.packed, mem, 0);
 	/* recursive: a write that fails ends other calls on the spot, and the application may use this one from there */
 	call->out.lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
@@ -45,12 +50,8 @@ void mesh_grpc_set_events(struct mesh_grpc_call *call, const struct mesh_grpc_ev
 	call->user = user;
 }
 
-static void call_free(struct mesh_grpc_call *call)
+void mesh_grpc_call_clear(struct mesh_grpc_call *call)
 {
-	struct mesh_call *transport = call->transport;
-	const struct mesh_mem *mem = &call->mesh->mem;
-	bool server = call->server;
-
 	mesh_grpc_reader_free(&call->in.reader);
 	mesh_grpc_gzip_free(call->in.gzip);
 	mesh_grpc_gzip_free(call->out.gzip);
@@ -58,12 +59,27 @@ static void call_free(struct mesh_grpc_call *call)
 	mesh_buf_free(&call->in.pending);
 	mesh_buf_free(&call->in.held);
 	mesh_arena_free(&call->in.message);
-	mesh_buf_free(&call->out.frame);
 	mesh_buf_free(&call->out.packed);
 	pthread_mutex_destroy(&call->out.lock);
-	if (!server) /* a server's lies in the transport's arena */
-		mesh_mem_free(mem, call);
-	mesh_call_release(transport);
+}
+
+static void call_free(struct mesh_grpc_call *call)
+{
+	struct mesh_call *transport = call->transport;
+
+	mesh_grpc_call_clear(call);
+	mesh_call_release(transport); /* and the call with it */
+}
+
+/* The caller's, unless it is the last but the transport's. */
+static bool dropped(struct mesh_grpc_call *call)
+{
+	unsigned refs = atomic_load_explicit(&call->refs, memory_order_acquire);
+
+	while (refs > 2)
+		if (atomic_compare_exchange_weak(&call->refs, &refs, refs - 1))
+			return true;
+	return false;
 }
 
 void mesh_grpc_drop(struct mesh_grpc_call *call)
@@ -81,15 +97,15 @@ MESH_EXPORT struct mesh_grpc_call *mesh_grpc_retain(struct mesh_grpc_call *call)
 
 MESH_EXPORT void mesh_grpc_release(struct mesh_grpc_call *call)
 {
-	unsigned refs;
+	const struct mesh_worker *worker = call ? call->transport->worker : NULL;
 
-	if (!call)
+	if (!call || dropped(call))
 		return;
-	refs = atomic_load_explicit(&call->refs, memory_order_acquire);
 	/* the last but the transport's own: nobody will hear what a client still gets */
-	if (refs == 2 && !call->server && !atomic_load_explicit(&call->over, memory_order_acquire)) {
+	if (!call->server && !atomic_load_explicit(&call->over, memory_order_acquire)) {
 		mesh_call_cancel(call->transport);
-		mesh_grpc_resume(call); /* or it waits for that alone */
+		if (worker->kind != WORKER_LIBRARY || mesh_worker_here(worker))
+			mesh_grpc_resume(call); /* or it waits for that alone */
 	}
 	mesh_grpc_drop(call);
 }
@@ -176,12 +192,17 @@ static const struct headers *initial_fields(const struct mesh_grpc_call *call)
 MESH_EXPORT struct mesh_header mesh_grpc_metadata_at(struct mesh_grpc_call *call, size_t index)
 {
 	const struct headers *fields = call ? initial_fields(call) : NULL;
-	struct headers pairs = {0};
 	static const struct mesh_header none;
 
-	if (!fields || mesh_grpc_metadata_decode(call->arena, fields, &pairs) || index >= pairs.count)
-		return none;
-	return pairs.items[index];
+	if (fields && call->decoded != fields->items) { /* once: it stays as long as the call */
+		struct headers pairs = {0};
+
+		if (mesh_grpc_metadata_decode(call->arena, fields, &pairs))
+			return none;
+		call->pairs = pairs;
+		call->decoded = fields->items;
+	}
+	return fields && index < call->pairs.count ? call->pairs.items[index] : none;
 }
 
 MESH_EXPORT struct mesh_slice mesh_grpc_metadata(struct mesh_grpc_call *call, const char *name)

@@ -35,7 +35,7 @@ struct grpc_input {
 /* Sending: one thread at a time, under the lock. */
 struct grpc_output {
 	pthread_mutex_t lock;
-	struct buf frame;  /* the message being sent, behind its prefix */
+	/* the message being sent, behind its prefix, is in transport->scratch */
 	struct buf packed; /* before it is compressed */
 	struct grpc_gzip *gzip;
 	bool may_compress; /* the peer was told of gzip, or accepts it */
@@ -43,9 +43,10 @@ struct grpc_output {
 	bool head;         /* server: sent */
 	bool head_gzip;    /* and it says that messages may be compressed */
 	bool ended;        /* no more messages */
-	bool answered;     /* server: the only message waits in `frame` for room, and OK behind it */
+	bool answered;     /* server: the only message waits there for room, and OK behind it */
 };
 
+/* Lies in the transport's arena. */
 struct mesh_grpc_call {
 	atomic_uint refs; /* the application's, and one while the transport runs */
 	atomic_bool over; /* result may be read */
@@ -56,17 +57,18 @@ struct mesh_grpc_call {
 	bool registered;
 	bool done_told;
 	bool transport_over;
-	struct mesh_slice path; /* a client's lies behind this struct */
+	struct mesh_slice path;
 	const ProtobufCMessageDescriptor *sends, *receives; /* NULL: bytes */
 	struct mesh_grpc_events events;
 	void *user;
+	struct headers pairs; /* initial metadata received, as mesh_grpc_metadata_at tells it */
+	const struct mesh_header *decoded; /* the fields they were made of */
 	struct grpc_input in;
 	struct grpc_output out;
 	struct loop_task go_on; /* resumed */
 	struct mesh_grpc_result result;
 	int failure;            /* a code decided here, whatever the peer says; -1: none */
 	struct why why;         /* its words */
-	bool attached; /* client: the transport is known on the worker, too */
 	/* server */
 	struct loop_timer deadline;
 	atomic_ullong deadline_ns; /* 0: none */
@@ -76,7 +78,8 @@ struct mesh_grpc_call {
 };
 
 /* grpc_call.c */
-void mesh_grpc_call_setup(struct mesh_grpc_call *call, struct mesh *mesh, size_t message_bytes_max);
+void mesh_grpc_call_setup(struct mesh_grpc_call *call, struct mesh_call *transport, size_t message_bytes_max);
+void mesh_grpc_call_clear(struct mesh_grpc_call *call); /* what it owns; not its transport */
 void mesh_grpc_set_events(struct mesh_grpc_call *call, const struct mesh_grpc_events *events, void *user);
 /* The result is there: tells `done`, once. On the worker, outside the application's own call. */
 void mesh_grpc_settle(struct mesh_grpc_call *call, int code, struct mesh_slice message);

@@ -5,17 +5,18 @@
  */
 #include "api/grpc_call.h"
 
-#include <stdio.h>
-
 #include <mesh/version.h>
 
+#include "api/call_start.h"
 #include "base/text.h"
 #include "grpc/code.h"
 #include "grpc/metadata.h"
 #include "grpc/timeout.h"
 #include "grpc/words.h"
 
-#define FIELDS_MAX 32 /* on the stack; more go to the heap */
+/* On the stack; more goes to the heap. */
+#define FIELDS_MAX 32
+#define PATH_ROOM  256
 
 /* ---- what came ---- */
 
@@ -32,41 +33,31 @@ void mesh_grpc_client_failed(struct mesh_grpc_call *call, int code, const char *
 	mesh_call_cancel(call->transport);
 }
 
-/* The worker may be faster than who started the call elsewhere. */
-static struct mesh_grpc_call *attached(void *user)
-{
-	struct mesh_grpc_call *call = user;
-
-	if (!call->attached) {
-		pthread_mutex_lock(&call->out.lock);
-		pthread_mutex_unlock(&call->out.lock);
-		call->attached = true;
-	}
-	return call;
-}
-
 static void on_head(struct mesh_call *transport, void *user)
 {
-	struct mesh_grpc_call *call = attached(user);
+	struct mesh_grpc_call *call = user;
 	const struct headers *fields = mesh_call_received(transport);
 
 	call->in.foreign = mesh_call_http_status(transport) != 200 ||
 			   !mesh_grpc_content_type(mesh_headers_get(fields, MESH_SLICE("content-type")));
-	if (!call->in.foreign && !mesh_grpc_take_encoding(call, mesh_headers_get(fields, MESH_SLICE("grpc-encoding"))))
+	/* a status in the head means no messages: how they would be encoded does not matter */
+	if (call->in.foreign || mesh_headers_get(fields, MESH_SLICE("grpc-status")).data)
+		return;
+	if (!mesh_grpc_take_encoding(call, mesh_headers_get(fields, MESH_SLICE("grpc-encoding"))))
 		mesh_grpc_client_failed(call, MESH_GRPC_INTERNAL,
 					"messages come in a grpc-encoding that was not offered");
-	else if (!call->in.foreign && call->events.headers && !mesh_headers_get(fields, MESH_SLICE("grpc-status")).data)
+	else if (call->events.headers)
 		call->events.headers(call, call->user);
 }
 
 static void on_data(struct mesh_call *transport, struct mesh_slice data, void *user)
 {
-	mesh_grpc_take(attached(user), data);
+	mesh_grpc_take(user, data);
 }
 
 static void on_end(struct mesh_call *transport, void *user)
 {
-	struct mesh_grpc_call *call = attached(user);
+	struct mesh_grpc_call *call = user;
 	bool open;
 
 	mesh_grpc_take_end(call);
@@ -81,7 +72,7 @@ static void on_end(struct mesh_call *transport, void *user)
 
 static void on_writable(struct mesh_call *transport, void *user)
 {
-	struct mesh_grpc_call *call = attached(user);
+	struct mesh_grpc_call *call = user;
 
 	if (call->events.writable)
 		call->events.writable(call, call->user);
@@ -139,6 +130,8 @@ static int not_grpc(struct mesh_grpc_call *call, struct mesh_slice *words)
 static int guess(struct mesh_grpc_call *call, struct mesh_slice *words)
 {
 	const struct mesh_result *result = mesh_call_result(call->transport);
+	uint32_t deadline_ms = call->transport->client.timeout_ms;
+	bool late = result && deadline_ms && result->duration_us / 1000 >= deadline_ms;
 	int status = mesh_call_http_status(call->transport);
 
 	if (result && result->status < 0) {
@@ -146,7 +139,7 @@ static int guess(struct mesh_grpc_call *call, struct mesh_slice *words)
 		return result->status == MESH_ERROR_REMOTE_RESET &&
 				       mesh_slice_equal(mesh_call_peer(call->transport)->protocol, MESH_SLICE("h2"))
 			       ? mesh_grpc_code_of_reset(call->transport->client.attempt.exchange.reset_code)
-			       : mesh_grpc_code_of_error(result->status);
+			       : mesh_grpc_code_of_failure(result->status, result->local_status, late);
 	}
 	if (status == 200 && call->in.foreign)
 		return not_grpc(call, words);
@@ -200,7 +193,7 @@ void mesh_grpc_client_drained(struct mesh_grpc_call *call)
 
 static void on_done(struct mesh_call *transport, void *user)
 {
-	struct mesh_grpc_call *call = attached(user);
+	struct mesh_grpc_call *call = user;
 	bool waits =
 		call->in.ended && !call->in.told_end && call->failure < 0 && call->in.paused && call->events.message;
 
@@ -222,41 +215,43 @@ static const struct mesh_call_events transport_events = {
 
 /* ---- what goes ---- */
 
-/* The path is made in `call`, behind the struct. */
-static int make(struct mesh *mesh, const struct mesh_grpc_request *request, struct mesh_grpc_call **result)
-{
-	const ProtobufCServiceDescriptor *service = request->service;
-	const ProtobufCMethodDescriptor *method = NULL;
-	struct mesh_grpc_call *call;
-	size_t len = request->path.len, service_len = 0;
-	char *path;
+/* A call about to start. */
+struct start {
+	const struct mesh_grpc_request *request;
+	const ProtobufCMethodDescriptor *method; /* NULL: by path alone */
+	const ProtobufCMessage *message;         /* all that is sent; NULL: the messages follow */
+	bool single;
+	const struct mesh_grpc_events *events;
+	void *user;
+	struct mesh_grpc_call *call; /* made */
+};
 
-	if (service) {
-		method = request->method ? protobuf_c_service_descriptor_get_method_by_name(service, request->method)
-					 : NULL;
-		if (!method)
-			return MESH_ERROR_INVALID;
-		service_len = strlen(service->name);
-		len = service_len + strlen(method->name) + 2;
-	} else if (len < 2 || request->path.data[0] != '/') {
+/* In `room` or, too long for it, in `arena`, where the request does not have it. */
+static int find_path(struct start *start, char room[PATH_ROOM], struct arena *arena, struct mesh_slice *path)
+{
+	const struct mesh_grpc_request *request = start->request;
+	const ProtobufCServiceDescriptor *service = request->service;
+	size_t service_len, method_len, len;
+	char *text = room;
+
+	*path = request->path;
+	if (!service)
+		return path->len < 2 || path->data[0] != '/' ? MESH_ERROR_INVALID : 0;
+	if (request->method)
+		start->method = protobuf_c_service_descriptor_get_method_by_name(service, request->method);
+	if (!start->method)
 		return MESH_ERROR_INVALID;
-	}
-	call = mesh_mem_zalloc(&mesh->mem, sizeof(*call) + len + 1);
-	if (!call)
+	service_len = strlen(service->name);
+	method_len = strlen(start->method->name);
+	len = service_len + method_len + 2;
+	if (len > PATH_ROOM)
+		text = mesh_arena_alloc(arena, len);
+	if (!text)
 		return MESH_ERROR_NOMEM;
-	mesh_grpc_call_setup(call, mesh, request->message_bytes_max);
-	path = (char *)(call + 1);
-	call->path = mesh_slice_make(path, len);
-	if (!method) {
-		memcpy(path, request->path.data, len);
-	} else {
-		call->sends = method->input;
-		call->receives = method->output;
-		path[0] = path[service_len + 1] = '/';
-		memcpy(path + 1, service->name, service_len);
-		memcpy(path + service_len + 2, method->name, len - service_len - 2);
-	}
-	*result = call;
+	text[0] = text[service_len + 1] = '/';
+	memcpy(text + 1, service->name, service_len);
+	memcpy(text + service_len + 2, start->method->name, method_len);
+	*path = mesh_slice_make(text, len);
 	return 0;
 }
 
@@ -284,33 +279,74 @@ static int add_fields(const struct mesh_grpc_request *request, struct arena *are
 	return rc ? rc : mesh_grpc_metadata_encode(arena, request->metadata, request->metadata_count, fields);
 }
 
-static int start(struct mesh_grpc_call *call, const struct mesh_grpc_request *request, const ProtobufCMessage *message,
-		 struct arena *arena)
+static int put_body(struct mesh_grpc_call *call, const ProtobufCMessage *message)
 {
+	struct mesh_call *transport = call->transport;
+	struct mesh_slice frame;
+	int rc = mesh_grpc_pack(call, message, (struct mesh_slice){NULL, 0}, &frame);
+
+	if (!rc)
+		rc = mesh_buf_append(&transport->out, frame);
+	transport->request.content_length = -1; /* messages tell their own length; no client of gRPC says it again */
+	mesh_grpc_sent(call);
+	return rc;
+}
+
+static int set_up(void *part, struct mesh_call *transport, void *with)
+{
+	struct mesh_grpc_call *call = part;
+	struct start *start = with;
+	int rc;
+
+	mesh_grpc_call_setup(call, transport, start->request->message_bytes_max);
+	mesh_grpc_set_events(call, start->events, start->user);
+	atomic_store_explicit(&call->refs, 2, memory_order_relaxed); /* the caller's, and the transport's */
+	call->path = transport->request.path;
+	if (start->method) {
+		call->sends = start->method->input;
+		call->receives = start->method->output;
+	}
+	call->in.single = start->single;
+	call->out.compress = call->out.may_compress = start->request->encoding == MESH_GRPC_GZIP;
+	call->out.ended = start->message != NULL;
+	start->call = call;
+	rc = start->message ? put_body(call, start->message) : 0;
+	if (rc)
+		mesh_grpc_call_clear(call);
+	return rc;
+}
+
+static void undo(void *part)
+{
+	mesh_grpc_call_clear(part);
+}
+
+static int begin(struct mesh *mesh, struct start *start, struct arena *arena)
+{
+	const struct mesh_grpc_request *request = start->request;
 	struct mesh_header room[FIELDS_MAX];
 	struct headers fields = {.items = room, .room = FIELDS_MAX};
-	char timeout[MESH_GRPC_TIMEOUT_BYTES];
+	char timeout[MESH_GRPC_TIMEOUT_BYTES], path[PATH_ROOM];
+	struct mesh_call *transport;
+	struct call_part part = {sizeof(struct mesh_grpc_call), set_up, undo, start};
 	struct mesh_request http = {
 		.size = sizeof(http),
 		.method = MESH_SLICE("POST"),
 		.authority = request->authority,
-		.more_body = !message,
+		.more_body = !start->message,
 		.timeout_ms = request->deadline_ms,
 		.worker = request->worker,
 		.version = MESH_HTTP_2,
 	};
-	int rc = add_fields(request, arena, timeout, &fields);
+	int rc = find_path(start, path, arena, &http.path);
 
-	if (!rc && message)
-		rc = mesh_grpc_pack(call, message, (struct mesh_slice){NULL, 0}, &http.body);
+	if (!rc)
+		rc = add_fields(request, arena, timeout, &fields);
 	if (rc)
 		return rc;
-	http.path = call->path;
 	http.headers = fields.items;
 	http.header_count = fields.count;
-	rc = mesh_call_start(call->mesh, &http, &transport_events, call, &call->transport);
-	call->arena = rc ? NULL : &call->transport->arena;
-	return rc;
+	return mesh_call_start_part(mesh, &http, &transport_events, &part, &transport);
 }
 
 /* The callers' structs may be shorter than ours, of an older version. */
@@ -331,33 +367,18 @@ int mesh_grpc_client_begin(struct mesh *mesh, const struct mesh_grpc_request *gi
 			   struct mesh_grpc_call **result)
 {
 	struct mesh_grpc_request request;
-	struct mesh_grpc_call *call;
+	struct start start = {.request = &request, .message = message, .single = single, .events = events, .user = user};
 	struct arena arena;
 	int rc = whole_request(given, &request);
 
 	if (rc)
 		return rc;
-	rc = make(mesh, &request, &call);
-	if (rc)
-		return rc;
-	mesh_grpc_set_events(call, events, user);
-	call->in.single = single;
-	call->out.compress = call->out.may_compress = request.encoding == MESH_GRPC_GZIP;
-	call->out.ended = message != NULL;
-	atomic_store_explicit(&call->refs, 2, memory_order_relaxed); /* the caller's, and the transport's */
 	mesh_arena_init(&arena, &mesh->mem, 0);
-	pthread_mutex_lock(&call->out.lock);
-	rc = start(call, &request, message, &arena);
-	mesh_grpc_sent(call);
-	pthread_mutex_unlock(&call->out.lock);
+	rc = begin(mesh, &start, &arena);
 	mesh_arena_free(&arena);
-	if (rc) {
-		mesh_grpc_drop(call);
-		mesh_grpc_drop(call);
-		return rc;
-	}
-	*result = call;
-	return 0;
+	if (!rc)
+		*result = start.call;
+	return rc;
 }
 
 MESH_EXPORT int mesh_grpc_call_start(struct mesh *mesh, const struct mesh_grpc_request *request,

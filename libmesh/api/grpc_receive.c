@@ -239,6 +239,8 @@ MESH_EXPORT int mesh_grpc_receive(struct mesh_grpc_call *call, int64_t timeout_m
 		return MESH_ERROR_INVALID;
 	if (!is_pulled(call))
 		return MESH_ERROR_STATE;
+	if (call->transport->worker->kind == WORKER_LIBRARY) /* what is there is that thread's */
+		return MESH_ERROR_THREAD;
 	if (!message_there(call))
 		mesh_call_resume(call->transport);
 	rc = mesh_grpc_drive(call, timeout_ms, message_there);

@@ -16,7 +16,7 @@ static void forget(struct buf *buf)
 
 void mesh_grpc_sent(struct mesh_grpc_call *call)
 {
-	forget(&call->out.frame);
+	forget(&call->transport->scratch);
 	forget(&call->out.packed);
 }
 
@@ -45,13 +45,14 @@ static int compress(struct mesh_grpc_call *call, const ProtobufCMessage *message
 			return rc;
 		bytes = mesh_buf_slice(&out->packed);
 	}
-	return mesh_grpc_deflate(&out->gzip, &call->mesh->mem, bytes, &out->frame);
+	return mesh_grpc_deflate(&out->gzip, &call->mesh->mem, bytes, &call->transport->scratch);
 }
 
 int mesh_grpc_pack(struct mesh_grpc_call *call, const ProtobufCMessage *message, struct mesh_slice bytes,
 		   struct mesh_slice *frame)
 {
-	struct grpc_output *out = &call->out;
+	struct buf *out = &call->transport->scratch;
+	bool compressed = call->out.compress;
 	size_t len = bytes.len;
 	char *prefix;
 	int rc;
@@ -62,16 +63,16 @@ int mesh_grpc_pack(struct mesh_grpc_call *call, const ProtobufCMessage *message,
 		len = protobuf_c_message_get_packed_size(message);
 	if (len > UINT32_MAX / 4)
 		return MESH_ERROR_TOO_LARGE;
-	mesh_buf_clear(&out->frame);
-	prefix = mesh_buf_reserve(&out->frame, MESH_GRPC_PREFIX_BYTES + (out->compress ? 0 : len));
+	mesh_buf_clear(out);
+	prefix = mesh_buf_reserve(out, MESH_GRPC_PREFIX_BYTES + (compressed ? 0 : len));
 	if (!prefix)
 		return MESH_ERROR_NOMEM;
-	mesh_buf_commit(&out->frame, MESH_GRPC_PREFIX_BYTES);
-	rc = out->compress ? compress(call, message, bytes, len) : pack_into(&out->frame, message, bytes, len);
+	mesh_buf_commit(out, MESH_GRPC_PREFIX_BYTES);
+	rc = compressed ? compress(call, message, bytes, len) : pack_into(out, message, bytes, len);
 	if (rc)
 		return rc;
-	*frame = mesh_buf_slice(&out->frame);
-	mesh_grpc_prefix((char *)frame->data, out->compress, (uint32_t)(frame->len - MESH_GRPC_PREFIX_BYTES));
+	*frame = mesh_buf_slice(out);
+	mesh_grpc_prefix((char *)frame->data, compressed, (uint32_t)(frame->len - MESH_GRPC_PREFIX_BYTES));
 	return 0;
 }
 

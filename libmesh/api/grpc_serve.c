@@ -168,10 +168,8 @@ static struct mesh_grpc_call *make(struct mesh_call *transport, const struct mes
 
 	if (!call)
 		return NULL;
-	mesh_grpc_call_setup(call, server->mesh, server->options.message_bytes_max);
+	mesh_grpc_call_setup(call, mesh_call_retain(transport), server->options.message_bytes_max);
 	call->server = true;
-	call->transport = mesh_call_retain(transport);
-	call->arena = &transport->arena;
 	call->path = query < 0 ? path : mesh_slice_make(path.data, (size_t)query);
 	call->method = mesh_map_get(&server->methods, call->path);
 	if (call->method && call->method->descriptor) {

@@ -89,6 +89,8 @@ MESH_EXPORT int mesh_wait_ready(struct mesh *mesh, int64_t timeout_ms)
 		return MESH_ERROR_INVALID;
 	if (atomic_load(&mesh->draining))
 		return MESH_ERROR_DRAINING;
+	if (!mesh->control)
+		return MESH_ERROR_NOT_READY;
 	return mesh_xds_client_wait(mesh->control, timeout_ms, NULL);
 }
 
@@ -99,7 +101,7 @@ MESH_EXPORT int mesh_status_text(struct mesh *mesh, char *text, size_t bytes)
 
 	if (!mesh || !text || !bytes)
 		return MESH_ERROR_INVALID;
-	rc = mesh_xds_client_status(mesh->control, &why);
+	rc = mesh->control ? mesh_xds_client_status(mesh->control, &why) : MESH_ERROR_NOT_READY;
 	if (!rc)
 		mesh_why(&why, 0, "%s", atomic_load(&mesh->draining) ? "draining" : "ready");
 	rc = snprintf(text, bytes, "%s", why.text[0] ? why.text : mesh_error_text(rc));

@@ -91,3 +91,25 @@ bool mesh_address_equal(const struct address *a, const struct address *b)
 		return a->v4.sin_addr.s_addr == b->v4.sin_addr.s_addr;
 	return !memcmp(&a->v6.sin6_addr, &b->v6.sin6_addr, sizeof(a->v6.sin6_addr));
 }
+
+bool mesh_address_split(struct mesh_slice text, struct mesh_slice *host, uint16_t *port)
+{
+	ptrdiff_t colon = mesh_slice_find_last(text, ':');
+	struct address ip;
+	uint64_t number;
+
+	if (colon <= 0 || !mesh_slice_to_u64(mesh_slice_make(text.data + colon + 1, text.len - (size_t)colon - 1), &number))
+		return false;
+	*host = mesh_slice_make(text.data, (size_t)colon);
+	*port = (uint16_t)number;
+	if (!number || number > 65535)
+		return false;
+	if (host->len > 2 && host->data[0] == '[' && host->data[host->len - 1] == ']') {
+		*host = mesh_slice_make(host->data + 1, host->len - 2);
+		return !mesh_address_parse(&ip, *host, 0);
+	}
+	for (size_t i = 0; i < host->len; i++)
+		if (host->data[i] <= ' ' || host->data[i] >= 0x7f || strchr(":/[]%?#@", host->data[i]))
+			return false;
+	return true;
+}

@@ -19,6 +19,8 @@ struct address {
 
 #define MESH_ADDRESS_TEXT_BYTES 64 /* "[v6]:port" with its NUL */
 int mesh_address_parse(struct address *address, struct mesh_slice ip, uint16_t port); /* numeric; INVALID */
+/* "host:port" or "[v6]:port", the host without brackets, which need not be numeric. False: it is neither. */
+bool mesh_address_split(struct mesh_slice text, struct mesh_slice *host, uint16_t *port);
 /* "ip:port", NUL-terminated; its length. */
 size_t mesh_address_text(const struct address *address, char text[MESH_ADDRESS_TEXT_BYTES]);
 uint16_t mesh_address_port(const struct address *address);

@@ -200,3 +200,22 @@ bool mesh_header_value_valid(struct mesh_slice value)
 	}
 	return !value.len || (!blank(value.data[0]) && !blank(value.data[value.len - 1]));
 }
+
+bool mesh_header_word_valid(struct mesh_slice word)
+{
+	for (size_t i = 0; i < word.len; i++)
+		if ((unsigned char)word.data[i] <= ' ' || word.data[i] == 0x7f)
+			return false;
+	return word.len > 0;
+}
+
+bool mesh_header_hop_by_hop(struct mesh_slice name)
+{
+	static const struct mesh_slice names[] = {{"connection", 10}, {"transfer-encoding", 17}, {"keep-alive", 10},
+						  {"proxy-connection", 16}, {"upgrade", 7}, {"te", 2}, {"trailer", 7}};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (mesh_slice_equal_fold(name, names[i]))
+			return true;
+	return false;
+}

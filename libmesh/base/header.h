@@ -33,5 +33,7 @@ struct mesh_slice mesh_headers_joined(const struct headers *headers, struct aren
 bool mesh_header_name_valid(struct mesh_slice name); /* RFC 9110 token */
 /* No NUL, CR, LF, nor another control character but tab; no space or tab at the ends. */
 bool mesh_header_value_valid(struct mesh_slice value);
+bool mesh_header_word_valid(struct mesh_slice word); /* path, authority: not empty, nothing to end a word or line */
+bool mesh_header_hop_by_hop(struct mesh_slice name); /* about one connection, so never an application's: connection, te, .. */
 
 #endif

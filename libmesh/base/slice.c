@@ -5,28 +5,26 @@
 #include <stdatomic.h>
 #include <sys/random.h>
 
-bool mesh_slice_equal_fold(struct mesh_slice a, struct mesh_slice b)
+bool mesh_bytes_equal_fold(const char *a, const char *b, size_t len)
 {
 	size_t i = 0;
 
-	if (a.len != b.len)
-		return false;
 	/* nearly always the case is the same too: eight bytes at a time while that holds */
-	for (; a.len - i >= 8; i += 8) {
+	for (; len - i >= 8; i += 8) {
 		uint64_t x, y;
 
-		memcpy(&x, a.data + i, 8);
-		memcpy(&y, b.data + i, 8);
+		memcpy(&x, a + i, 8);
+		memcpy(&y, b + i, 8);
 		if (x == y)
 			continue;
 		if ((x ^ y) & ~0x2020202020202020u)
 			return false;
 		for (size_t j = i; j < i + 8; j++)
-			if (mesh_char_lower(a.data[j]) != mesh_char_lower(b.data[j]))
+			if (mesh_char_lower(a[j]) != mesh_char_lower(b[j]))
 				return false;
 	}
-	for (; i < a.len; i++)
-		if (mesh_char_lower(a.data[i]) != mesh_char_lower(b.data[i]))
+	for (; i < len; i++)
+		if (mesh_char_lower(a[i]) != mesh_char_lower(b[i]))
 			return false;
 	return true;
 }
@@ -46,7 +44,7 @@ bool mesh_slice_prefix(struct mesh_slice s, struct mesh_slice prefix)
 
 bool mesh_slice_prefix_fold(struct mesh_slice s, struct mesh_slice prefix)
 {
-	return s.len >= prefix.len && mesh_slice_equal_fold(mesh_slice_make(s.data, prefix.len), prefix);
+	return s.len >= prefix.len && mesh_bytes_equal_fold(s.data, prefix.data, prefix.len);
 }
 
 static struct mesh_slice tail(struct mesh_slice s, size_t len)
@@ -187,7 +185,7 @@ static uint64_t last_word(const char *data, size_t len)
 	return word;
 }
 
-static inline uint32_t hash_words(struct mesh_slice s, uint64_t fold)
+uint32_t mesh_slice_hash(struct mesh_slice s)
 {
 	uint64_t state = hash_key() ^ (s.len * odd), word;
 	const char *at = s.data;
@@ -195,21 +193,11 @@ static inline uint32_t hash_words(struct mesh_slice s, uint64_t fold)
 
 	for (; left >= 8; at += 8, left -= 8) {
 		memcpy(&word, at, 8);
-		state = mix(state ^ (word | fold), odd ^ (state << 1));
+		state = mix(state ^ word, odd ^ (state << 1));
 	}
 	if (left)
-		state = mix(state ^ (last_word(at, left) | fold), odd ^ (state << 1));
+		state = mix(state ^ last_word(at, left), odd ^ (state << 1));
 	state = mix(state, 0xd6e8feb86659fd93u);
 	return (uint32_t)(state ^ (state >> 32));
 }
 
-uint32_t mesh_slice_hash(struct mesh_slice s)
-{
-	return hash_words(s, 0);
-}
-
-uint32_t mesh_slice_hash_fold(struct mesh_slice s)
-{
-	/* letters of either case meet with bit 5 set; other bytes may collide, equality decides */
-	return hash_words(s, 0x2020202020202020u);
-}

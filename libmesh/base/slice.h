@@ -17,8 +17,14 @@ static inline bool mesh_slice_equal(struct mesh_slice a, struct mesh_slice b)
 	return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+bool mesh_bytes_equal_fold(const char *a, const char *b, size_t len);
+
 /* ASCII case only; never the locale. */
-bool mesh_slice_equal_fold(struct mesh_slice a, struct mesh_slice b);
+static inline bool mesh_slice_equal_fold(struct mesh_slice a, struct mesh_slice b)
+{
+	return a.len == b.len && mesh_bytes_equal_fold(a.data, b.data, a.len);
+}
+
 int mesh_slice_compare(struct mesh_slice a, struct mesh_slice b);
 bool mesh_slice_prefix(struct mesh_slice s, struct mesh_slice prefix);
 bool mesh_slice_prefix_fold(struct mesh_slice s, struct mesh_slice prefix);
@@ -33,8 +39,7 @@ ptrdiff_t mesh_slice_find(struct mesh_slice s, char c);      /* -1: none */
 ptrdiff_t mesh_slice_find_last(struct mesh_slice s, char c); /* -1: none */
 bool mesh_slice_to_u64(struct mesh_slice s, uint64_t *value); /* decimal digits only, overflow checked */
 bool mesh_slice_to_i64(struct mesh_slice s, int64_t *value);
-uint32_t mesh_slice_hash(struct mesh_slice s);      /* for tables; keyed per process (hash flooding) */
-uint32_t mesh_slice_hash_fold(struct mesh_slice s); /* the same for any ASCII case */
+uint32_t mesh_slice_hash(struct mesh_slice s); /* for tables; keyed per process (hash flooding) */
 
 static inline char mesh_char_lower(char c)
 {

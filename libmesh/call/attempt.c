@@ -12,13 +12,8 @@ static struct mesh_call *call_of(struct exchange *exchange)
 	return MESH_CONTAINER(exchange, struct mesh_call, client.attempt.exchange);
 }
 
-void mesh_attempt_failed(struct mesh_call *call, struct retry_outcome *outcome, const char *why)
-{
-	mesh_attempt_settle(call);
-	mesh_client_attempt_over(call, outcome, why);
-}
-
-void mesh_attempt_settle(struct mesh_call *call)
+/* Gives back what it holds. */
+static void settle(struct mesh_call *call)
 {
 	struct attempt *attempt = &call->client.attempt;
 	struct loop *loop = call->worker->env.loop;
@@ -38,6 +33,12 @@ void mesh_attempt_settle(struct mesh_call *call)
 	attempt->connection = NULL;
 }
 
+void mesh_attempt_failed(struct mesh_call *call, struct retry_outcome *outcome, const char *why)
+{
+	settle(call);
+	mesh_client_attempt_over(call, outcome, why);
+}
+
 void mesh_attempt_abandon(struct mesh_call *call, int error)
 {
 	struct attempt *attempt = &call->client.attempt;
@@ -46,7 +47,7 @@ void mesh_attempt_abandon(struct mesh_call *call, int error)
 		mesh_counter_add(&call->client.cluster->stats->rq_tx_reset, 1);
 		mesh_exchange_reset(&attempt->exchange, error);
 	}
-	mesh_attempt_settle(call);
+	settle(call);
 }
 
 static void waiter_ready(struct pool_waiter *waiter, struct connection *connection)

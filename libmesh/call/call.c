@@ -19,6 +19,7 @@ static void call_destroy(struct mesh_call *call)
 
 	mesh_arena_free(&call->arena);
 	mesh_buf_free(&call->body);
+	mesh_buf_free(&call->scratch);
 	mesh_buf_free(&call->out);
 	mesh_mem_free(mem, call);
 	mesh_worker_drop(worker); /* which may have ended long before */
@@ -37,19 +38,22 @@ static void call_recycle(struct mesh_call *call)
 	struct mesh_worker *worker = call->worker;
 	struct mesh *mesh = call->mesh;
 	struct arena arena;
-	struct buf body, out;
+	struct buf body, scratch, out;
 
 	mesh_arena_reset(&call->arena);
 	recycle_buf(&call->body);
+	recycle_buf(&call->scratch);
 	recycle_buf(&call->out);
 	arena = call->arena;
 	body = call->body;
+	scratch = call->scratch;
 	out = call->out;
 	memset(call, 0, sizeof(*call));
 	call->mesh = mesh;
 	call->worker = worker;
 	call->arena = arena;
 	call->body = body;
+	call->scratch = scratch;
 	call->out = out;
 	mesh_list_push_front(&worker->spare, &call->link);
 	worker->spare_count++;
@@ -64,6 +68,7 @@ static struct mesh_call *call_alloc(struct mesh_worker *worker)
 		return NULL;
 	mesh_arena_init(&call->arena, &mesh->mem, 0);
 	mesh_buf_init(&call->body, &mesh->mem, 0);
+	mesh_buf_init(&call->scratch, &mesh->mem, 0);
 	mesh_buf_init(&call->out, &mesh->mem, 0);
 	call->mesh = mesh;
 	call->worker = worker; /* for life, also while it is a spare one */

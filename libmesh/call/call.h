@@ -124,6 +124,7 @@ struct mesh_call {
 	struct headers *trailers;  /* received */
 	bool received_head, received_end;
 	struct buf body;           /* received and kept */
+	struct buf scratch;        /* of the layer above; its block serves the next call too */
 	struct buf out;            /* client: request body, what is not yet sent or all of it while it may be sent again */
 	struct why why;
 	struct mesh_result result;
@@ -180,7 +181,6 @@ bool mesh_client_retry_status(struct mesh_call *call); /* may the response just 
 void mesh_attempt_start(struct mesh_call *call);
 int mesh_attempt_watch(struct mesh_call *call);    /* attempt_timeout.c: begins its limits once all was said to it. NOMEM */
 void mesh_attempt_abandon(struct mesh_call *call, int error); /* off the wire, no event */
-void mesh_attempt_settle(struct mesh_call *call);  /* gives back what it holds */
 /* Settles, then what follows. */
 void mesh_attempt_failed(struct mesh_call *call, struct retry_outcome *outcome, const char *why);
 extern const struct exchange_events mesh_attempt_events;

@@ -48,6 +48,7 @@ static int find_route(struct mesh_call *call)
 	client->match.scheme = MESH_SLICE("http");
 	client->match.authority = call->request.authority;
 	client->match.path = call->request.path;
+	client->match.upgrade = call->request.upgrade;
 	client->match.headers = &call->request.headers;
 	client->match.random = mesh_rand_next(&call->worker->env.rand);
 	client->chosen.config = routes;
@@ -150,7 +151,7 @@ static void deliver_local(struct loop_task *task)
 	call->received_head = true;
 	if (call->events.head)
 		call->events.head(call, call->user);
-	if (route->direct_body.len && !atomic_load(&call->over))
+	if (!atomic_load(&call->over) && route->direct_body.len) /* once over, its configuration may be gone */
 		mesh_call_take(call, route->direct_body, SIZE_MAX);
 	call->received_end = true;
 	if (call->events.end && !atomic_load(&call->over))
@@ -288,7 +289,8 @@ int mesh_client_send(struct mesh_call *call, struct mesh_slice data, bool end)
 		return MESH_ERROR_AGAIN;
 	}
 	/* too long to keep for a second try: from here on what was sent is let go */
-	if (client->replayable && mesh_buf_len(&call->out) + data.len > replay_bytes && client->attempt.head_sent) {
+	if (client->replayable && mesh_buf_len(&call->out) + data.len > replay_bytes && client->attempt.head_sent &&
+	    !client->attempt.swallowing) { /* that try is given up: the next needs all */
 		client->replayable = false;
 		mesh_buf_consume(&call->out, client->attempt.sent);
 		client->attempt.sent = 0;

@@ -79,6 +79,9 @@ static void retry_later(struct mesh_call *call)
 	unsigned number = client->retry->retries - client->retries_left;
 	uint64_t ns = mesh_retry_backoff_ns(client->retry, number, &call->worker->env.rand);
 
+	/* what is sent meanwhile goes behind all of it: nothing of the body has gone to the next one */
+	client->attempt.head_sent = client->attempt.end_sent = false;
+	client->attempt.sent = 0;
 	client->backoff.due = backoff_over;
 	memset(&call->response, 0, sizeof(call->response));
 	if (mesh_timer_start(call->worker->env.loop, &client->backoff, ns))

@@ -67,9 +67,11 @@ void mesh_inbound_kill(struct inbound *inbound)
 	while (!mesh_list_empty(&inbound->calls))
 		mesh_call_finish(MESH_CONTAINER(inbound->calls.next, struct mesh_call, serve.link), MESH_ERROR_CLOSED,
 				 "the connection was closed");
-	/* HTTP/2 tells of each how it ended, as far as that can be sent at once */
-	if (inbound->state == INBOUND_OPEN && inbound->http2 && !inbound->in_ready)
+	/* HTTP/2 tells of each how it ended, as far as that can be sent at once, and begins none that waits to be read */
+	if (inbound->state == INBOUND_OPEN && inbound->http2 && !inbound->in_ready) {
+		mesh_mux_abort(inbound->mux, MESH_ERROR_CLOSED, "the connection was closed");
 		mesh_mux_flush(inbound->mux);
+	}
 	inbound->stream = NULL;
 	if (stream)
 		mesh_stream_cut(stream, MESH_ERROR_CLOSED, "the connection was closed");
@@ -124,6 +126,8 @@ static void mux_idle(struct mux *mux)
 	struct inbound *inbound = mux->user;
 
 	inbound->active_ns = inbound->quiet_ns = mesh_loop_now_ns(inbound->worker->env.loop);
+	if (inbound->drain_ns)
+		mesh_inbound_wait_until(inbound, mesh_inbound_drained_at_ns(inbound));
 }
 
 void mesh_inbound_linger(struct inbound *inbound)
@@ -214,7 +218,7 @@ static void begin_drain(struct inbound *inbound)
 	if (!inbound->http2)
 		return;
 	inbound->drain_ns = now;
-	mesh_inbound_wait_until(inbound, now + mesh_inbound_drain_limit_ns(inbound));
+	mesh_inbound_wait_until(inbound, mesh_inbound_drained_at_ns(inbound));
 }
 
 void mesh_inbound_drain(struct inbound *inbound)
@@ -224,8 +228,10 @@ void mesh_inbound_drain(struct inbound *inbound)
 	case INBOUND_OPEN:
 		begin_drain(inbound);
 		break;
-	case INBOUND_DETECTING: /* a request may have come already, though nobody has looked yet */
-		mesh_inbound_open(inbound, false);
+	case INBOUND_DETECTING: /* what has come tells its version, what has begun will */
+		mesh_inbound_detect(inbound);
+		if (inbound->state == INBOUND_DETECTING && !mesh_buf_len(&inbound->head))
+			mesh_inbound_open(inbound, false);
 		break;
 	case INBOUND_STREAMING: /* ends of its own accord, or with the grace time */
 	case INBOUND_LINGERING:

@@ -94,7 +94,7 @@ void mesh_inbound_check_time(struct inbound *inbound); /* an open one: ends what
 void mesh_inbound_wait_until(struct inbound *inbound, uint64_t at_ns); /* looks again then, or before */
 void mesh_inbound_supersede(struct inbound *inbound); /* its chain would not take it any more: it ends, soon */
 uint64_t mesh_inbound_idle_limit_ns(const struct inbound *inbound); /* without a request; 0: none */
-uint64_t mesh_inbound_drain_limit_ns(const struct inbound *inbound); /* for a peer to hear that it drains */
+uint64_t mesh_inbound_drained_at_ns(const struct inbound *inbound);  /* its peer must have heard that it drains */
 uint64_t mesh_inbound_head_limit_ns(const struct inbound *inbound); /* from a head's first byte to its last */
 void mesh_inbound_watch_head(struct inbound *inbound);
 

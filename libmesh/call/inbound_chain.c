@@ -156,6 +156,17 @@ static const struct chain *choose_chain(const struct inbound *inbound, const str
 	return snapshot->virtual_inbound ? mesh_chain_find(snapshot->virtual_inbound, &request) : NULL;
 }
 
+/* The first bytes may have come late: what counts is the configuration of now, also for what they are looked at for. */
+static void use_newest(struct inbound *inbound)
+{
+	mesh_worker_refresh(inbound->worker);
+	if (inbound->snapshot == inbound->worker->env.snapshot)
+		return;
+	mesh_snapshot_release(inbound->snapshot);
+	inbound->snapshot = mesh_snapshot_retain(inbound->worker->env.snapshot);
+}
+
+/* Of the configuration in use. */
 static void take_chain(struct inbound *inbound)
 {
 	struct mesh *mesh = inbound->worker->mesh;
@@ -163,12 +174,6 @@ static void take_chain(struct inbound *inbound)
 	int64_t timeout_ns;
 	int rc = 0;
 
-	/* the first bytes may have come late: what counts is the configuration of now */
-	mesh_worker_refresh(inbound->worker);
-	if (inbound->snapshot != inbound->worker->env.snapshot) {
-		mesh_snapshot_release(inbound->snapshot);
-		inbound->snapshot = mesh_snapshot_retain(inbound->worker->env.snapshot);
-	}
 	inbound->chain = choose_chain(inbound, inbound->snapshot);
 	if (!inbound->chain || inbound->chain->kind == CHAIN_BLACKHOLE || inbound->chain->kind == CHAIN_FAIL_CLOSED) {
 		mesh_listener_count(&inbound->listener->stats.cx_no_chain);
@@ -213,6 +218,13 @@ static int read_head(struct inbound *inbound)
 	return 0;
 }
 
+static unsigned looks_for(const struct inbound *inbound)
+{
+	const struct listener_config *listener = inbound->snapshot->virtual_inbound;
+
+	return listener ? mesh_chain_looks_for(listener, inbound->listener->port) : 0;
+}
+
 static int keep_sniffed(struct inbound *inbound, const struct sniff *sniff)
 {
 	static const struct mesh_slice http11 = {"http/1.1", 8}, http10 = {"http/1.0", 8}, h2c = {"h2c", 3};
@@ -235,12 +247,16 @@ static int keep_sniffed(struct inbound *inbound, const struct sniff *sniff)
 
 void mesh_inbound_sniff(struct inbound *inbound)
 {
-	unsigned looks = mesh_chain_looks_for(inbound->snapshot->virtual_inbound, inbound->listener->port);
-	struct sniff sniff = {.tls_only = !(looks & CHAIN_LOOKS_FOR_HTTP), .http_only = !(looks & CHAIN_LOOKS_FOR_TLS)};
+	struct sniff sniff = {.kind = SNIFF_MORE};
+	unsigned looks;
 	int rc = read_head(inbound);
 
 	if (rc == MESH_ERROR_AGAIN)
 		return;
+	use_newest(inbound);
+	looks = looks_for(inbound);
+	sniff.tls_only = !(looks & CHAIN_LOOKS_FOR_HTTP);
+	sniff.http_only = !(looks & CHAIN_LOOKS_FOR_TLS);
 	if (!rc)
 		rc = mesh_sniff(mesh_buf_slice(&inbound->head), &inbound->arena, &sniff);
 	/* what only begins like TLS is bytes like others, as Envoy has it, but a ClientHello without end is nothing */
@@ -267,7 +283,7 @@ static uint64_t sniff_limit_ns(const struct inbound *inbound)
 void mesh_inbound_choose(struct inbound *inbound)
 {
 	inbound->state = INBOUND_SNIFFING;
-	if (!mesh_chain_looks_for(inbound->snapshot->virtual_inbound, inbound->listener->port)) {
+	if (!looks_for(inbound)) {
 		take_chain(inbound);
 		return;
 	}
@@ -279,7 +295,8 @@ void mesh_inbound_choose(struct inbound *inbound)
 void mesh_inbound_sniff_late(struct inbound *inbound)
 {
 	mesh_listener_count(&inbound->listener->stats.cx_pre_timeout);
-	if (inbound->snapshot->virtual_inbound->continue_on_timeout)
+	use_newest(inbound);
+	if (inbound->snapshot->virtual_inbound && inbound->snapshot->virtual_inbound->continue_on_timeout)
 		take_chain(inbound);
 	else
 		mesh_inbound_kill(inbound);

@@ -12,6 +12,7 @@ static const uint64_t head_default_ns = 60 * second_ns;   /* a request head that
 static const uint64_t idle_default_ns = 3600 * second_ns; /* Envoy's hour */
 static const uint64_t ping_default_ns = 20 * second_ns;   /* for its answer; configuration always says it */
 static const uint64_t drain_default_ns = 5 * second_ns;   /* as Envoy */
+static const uint64_t drain_quiet_ns = second_ns / 2;     /* a round trip and more */
 static const uint64_t drain_longest_ns = 45 * second_ns;  /* of a changed listener's connections, as Istio runs Envoy */
 
 static const struct http_config *http_of(const struct inbound *inbound)
@@ -35,11 +36,21 @@ uint64_t mesh_inbound_head_limit_ns(const struct inbound *inbound)
 							    : head_default_ns;
 }
 
-uint64_t mesh_inbound_drain_limit_ns(const struct inbound *inbound)
+/* For a peer to hear that the connection drains. */
+static uint64_t drain_limit_ns(const struct inbound *inbound)
 {
 	const struct http_config *http = http_of(inbound);
 
 	return http && http->drain_timeout_ns > 0 ? (uint64_t)http->drain_timeout_ns : drain_default_ns;
+}
+
+/* Who has no request there, and may be asleep, holds it for a moment only: a request on its way then is refused unread. */
+uint64_t mesh_inbound_drained_at_ns(const struct inbound *inbound)
+{
+	uint64_t at = inbound->drain_ns + drain_limit_ns(inbound);
+	uint64_t quiet = inbound->quiet_ns > inbound->drain_ns ? inbound->quiet_ns : inbound->drain_ns;
+
+	return inbound->mux->active || quiet + drain_quiet_ns > at ? at : quiet + drain_quiet_ns;
 }
 
 void mesh_inbound_start_timer(struct inbound *inbound, uint64_t ns)
@@ -122,7 +133,7 @@ static bool check_idle(struct inbound *inbound, uint64_t now, uint64_t *next)
 	bool idle = (!inbound->mux->active && !inbound->head_ns) || !http;
 	/* HTTP/2 has frames that are no request: who sends them is idle all the same */
 	uint64_t since = inbound->http2 && http ? inbound->quiet_ns : inbound->active_ns;
-	uint64_t limit = goodbye ? mesh_inbound_drain_limit_ns(inbound) : mesh_inbound_idle_limit_ns(inbound);
+	uint64_t limit = goodbye ? drain_limit_ns(inbound) : mesh_inbound_idle_limit_ns(inbound);
 
 	if (!limit || inbound->drain_ns)
 		return false;
@@ -164,12 +175,12 @@ static bool check_duration(struct inbound *inbound, uint64_t now, uint64_t *next
 /* HTTP/2: what the peer begins when it must have heard is refused. */
 static bool check_drain(struct inbound *inbound, uint64_t now, uint64_t *next)
 {
-	uint64_t limit = mesh_inbound_drain_limit_ns(inbound);
+	uint64_t at = mesh_inbound_drained_at_ns(inbound);
 
 	if (!inbound->drain_ns)
 		return false;
-	if (now - inbound->drain_ns < limit) {
-		sooner(next, inbound->drain_ns + limit);
+	if (now < at) {
+		sooner(next, at);
 		return false;
 	}
 	inbound->drain_ns = 0;

@@ -8,6 +8,7 @@
 #include "call/call.h"
 #include "policy/path.h"
 #include "policy/rbac.h"
+#include "policy/upgrade.h"
 
 static bool authorized(struct mesh_call *call, const struct authz_config *config, const struct route_request *match)
 {
@@ -121,26 +122,23 @@ static void strip_port(struct mesh_call *call)
 		authority->len = (size_t)colon;
 }
 
-/* A protocol to change to, if one is asked for, is one of those configured. */
-static bool upgrade_allowed(const struct mesh_call *call)
+/* A protocol to change to, if one is asked for, is one of those configured. False: answered. */
+static bool check_upgrade(struct mesh_call *call, const struct route *route)
 {
-	const struct http_config *http = call->serve.http;
+	struct mesh_slice upgrade = call->request.upgrade;
 
-	for (size_t i = 0; i < http->upgrade_count; i++)
-		if (mesh_slice_equal_fold(http->upgrades[i], call->request.upgrade))
-			return true;
-	return !call->request.upgrade.len;
+	if (!upgrade.len || mesh_upgrade_allowed(call->serve.http, route, upgrade))
+		return true;
+	mesh_serve_refuse(call, MESH_ERROR_STATE, 403, "");
+	return false;
 }
 
 /* What HTTP/1.1 has refused when reading. False: answered. */
 static bool check_head(struct mesh_call *call)
 {
-	if (call->serve.inbound->http2 && !call->request.authority.len)
-		mesh_serve_refuse(call, MESH_ERROR_DOWNSTREAM_PROTOCOL, 400, "");
-	else if (!upgrade_allowed(call))
-		mesh_serve_refuse(call, MESH_ERROR_STATE, 403, "");
-	else
+	if (!call->serve.inbound->http2 || call->request.authority.len)
 		return true;
+	mesh_serve_refuse(call, MESH_ERROR_DOWNSTREAM_PROTOCOL, 400, "");
 	return false;
 }
 
@@ -177,12 +175,15 @@ bool mesh_serve_admit(struct mesh_call *call)
 	match.scheme = call->peer.tls ? MESH_SLICE("https") : MESH_SLICE("http");
 	match.authority = call->request.authority;
 	match.path = call->request.path;
+	match.upgrade = call->request.upgrade;
 	match.headers = &call->request.headers;
 	match.random = mesh_rand_next(&call->worker->env.rand);
 	route = find_route(call, &match);
 	if (route)
 		call->result.route = route->name;
 	mesh_serve_watch(call);
+	if (!check_upgrade(call, route))
+		return false;
 	if (!filters_pass(call, &match, route)) /* whom the rules refuse does not learn what there is */
 		return false;
 	if (!route) {

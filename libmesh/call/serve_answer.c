@@ -194,17 +194,6 @@ bool mesh_serve_go_on(struct mesh_call *call)
 	return !rc && !call->serve.out_end;
 }
 
-static bool hop_by_hop(struct mesh_slice name)
-{
-	static const struct mesh_slice names[] = {{"connection", 10}, {"transfer-encoding", 17}, {"keep-alive", 10},
-						  {"proxy-connection", 16}, {"upgrade", 7}, {"te", 2}, {"trailer", 7}};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (mesh_slice_equal_fold(name, names[i]))
-			return true;
-	return false;
-}
-
 static int response_headers(struct mesh_call *call, struct http_head *head, const struct mesh_header *headers, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -212,7 +201,7 @@ static int response_headers(struct mesh_call *call, struct http_head *head, cons
 		int rc;
 
 		if (!mesh_header_name_valid(headers[i].name) || !mesh_header_value_valid(headers[i].value) ||
-		    hop_by_hop(headers[i].name))
+		    mesh_header_hop_by_hop(headers[i].name))
 			return MESH_ERROR_INVALID;
 		if (mesh_slice_equal_fold(headers[i].name, MESH_SLICE("content-length"))) {
 			if (!mesh_slice_to_u64(headers[i].value, &length) || length > INT64_MAX)
@@ -347,7 +336,7 @@ int mesh_serve_send_trailers(struct mesh_call *call, const struct mesh_header *t
 	mesh_serve_moved(call);
 	for (size_t i = 0; i < count && !rc; i++) {
 		if (!mesh_header_name_valid(trailers[i].name) || !mesh_header_value_valid(trailers[i].value) ||
-		    hop_by_hop(trailers[i].name))
+		    mesh_header_hop_by_hop(trailers[i].name))
 			return MESH_ERROR_INVALID;
 		rc = mesh_headers_add(&list, &call->arena, trailers[i].name, trailers[i].value);
 	}

@@ -160,7 +160,7 @@ struct stream_speech { /* what is known of the application's first bytes */
 bool mesh_stream_target_split(struct mesh_slice target, struct mesh_slice *host, uint16_t *port);
 /* Sets client.listener and what is known of the destination. NO_ROUTE with words. */
 int mesh_stream_find_listener(struct mesh_stream *stream, struct why *why);
-bool mesh_stream_must_sniff(const struct mesh_stream *stream);
+unsigned mesh_stream_looks_for(const struct mesh_stream *stream); /* CHAIN_LOOKS_FOR_*, of its first bytes */
 /* Sets client.chain. NO_ROUTE, FAIL_CLOSED, PROTOCOL (the mesh would treat it as HTTP) with words. */
 int mesh_stream_find_chain(struct mesh_stream *stream, const struct stream_speech *speech, struct why *why);
 struct mesh_slice mesh_stream_cluster(struct mesh_stream *stream, uint32_t *hash); /* of the chain; weighted: drawn */

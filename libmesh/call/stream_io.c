@@ -7,13 +7,24 @@
 
 /* ---- before the application's bytes */
 
+/* Inside a round its time is good enough; else the clock is read when it stops. */
+static void bytes_moved(struct mesh_stream *stream)
+{
+	struct loop *loop = stream->worker->env.loop;
+
+	if (mesh_loop_running(loop))
+		stream->active_ns = mesh_loop_now_ns(loop);
+	else
+		stream->moved = true;
+}
+
 static int64_t write_some(struct mesh_stream *stream, struct mesh_slice data)
 {
 	int64_t n = stream->transport->ops->write(stream->transport, data);
 
 	if (n >= 0) {
 		stream->moved_out += (uint64_t)n;
-		stream->moved = true;
+		bytes_moved(stream);
 		return n;
 	}
 	if (n == MESH_ERROR_AGAIN)
@@ -67,7 +78,7 @@ static int64_t read_some(struct mesh_stream *stream, char *buffer, size_t bytes)
 	n = stream->transport->ops->read(stream->transport, buffer, bytes, &stream->drained);
 	if (n > 0) {
 		stream->moved_in += (uint64_t)n;
-		stream->moved = true;
+		bytes_moved(stream);
 	} else if (n == 0) {
 		stream->peer_ended = true;
 	} else if (n == MESH_ERROR_AGAIN) {

@@ -4,6 +4,7 @@
  * the chain's cluster until one takes it or the attempts are used up. Refuses to know how chains are chosen.
  */
 #include "call/stream.h"
+#include "policy/chain_match.h"
 
 /* ---- dialling */
 
@@ -107,6 +108,7 @@ static int dial_one(struct mesh_stream *stream, struct endpoint *endpoint, struc
 	if (!one)
 		return MESH_ERROR_NOMEM;
 	one->stream = stream;
+	one->dial.strict = true;
 	rc = mesh_dial_open(&one->dial, endpoint, &stream_owner, own_alpn, why);
 	if (rc)
 		mesh_mem_free(env->mem, one);
@@ -261,7 +263,7 @@ void mesh_stream_begin(struct mesh_stream *stream)
 		mesh_stream_finish(stream, rc, why.text);
 	} else if (client->server_name.len) {
 		go(stream, &(struct stream_speech){.tls = true, .server_name = client->server_name});
-	} else if (client->server_first || !mesh_stream_must_sniff(stream)) {
+	} else if (client->server_first || !mesh_stream_looks_for(stream)) {
 		go_unseen(stream);
 	} else {
 		stream->state = STREAM_WAITING;
@@ -276,8 +278,9 @@ void mesh_stream_begin(struct mesh_stream *stream)
 
 static int look(struct mesh_stream *stream, struct arena *scratch)
 {
-	static const struct mesh_slice http1 = {"http/1.1", 8}, h2c = {"h2c", 3};
-	struct sniff sniff = {.tls_only = !stream->client.listener->http_inspector};
+	static const struct mesh_slice http11 = {"http/1.1", 8}, http10 = {"http/1.0", 8}, h2c = {"h2c", 3};
+	unsigned looks = mesh_stream_looks_for(stream);
+	struct sniff sniff = {.tls_only = !(looks & CHAIN_LOOKS_FOR_HTTP), .http_only = !(looks & CHAIN_LOOKS_FOR_TLS)};
 	struct stream_speech speech = {0};
 	int rc = mesh_sniff(mesh_buf_slice(&stream->client.first), scratch, &sniff);
 
@@ -291,7 +294,7 @@ static int look(struct mesh_stream *stream, struct arena *scratch)
 		break;
 	case SNIFF_HTTP1:
 	case SNIFF_HTTP2:
-		speech.alpn = sniff.kind == SNIFF_HTTP1 ? &http1 : &h2c;
+		speech.alpn = sniff.kind == SNIFF_HTTP2 ? &h2c : sniff.http_10 ? &http10 : &http11;
 		speech.alpn_count = 1;
 		break;
 	case SNIFF_RAW:

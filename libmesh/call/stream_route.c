@@ -165,11 +165,9 @@ int mesh_stream_find_listener(struct mesh_stream *stream, struct why *why)
 			client->target.data);
 }
 
-bool mesh_stream_must_sniff(const struct mesh_stream *stream)
+unsigned mesh_stream_looks_for(const struct mesh_stream *stream)
 {
-	const struct listener_config *listener = stream->client.listener;
-
-	return mesh_chain_looks_for(listener, stream->client.port) != 0;
+	return mesh_chain_looks_for(stream->client.listener, stream->client.port);
 }
 
 int mesh_stream_find_chain(struct mesh_stream *stream, const struct stream_speech *speech, struct why *why)

@@ -30,7 +30,8 @@ static void endpoint_free(struct endpoint *endpoint)
 	mesh_mem_free(cluster->env->mem, endpoint);
 }
 
-void mesh_endpoint_settle(struct endpoint *endpoint)
+/* Frees it when it is retired and nobody uses it. */
+static void settle(struct endpoint *endpoint)
 {
 	if (endpoint->retired && !endpoint->users)
 		endpoint_free(endpoint);
@@ -39,7 +40,7 @@ void mesh_endpoint_settle(struct endpoint *endpoint)
 void mesh_endpoint_release(struct endpoint *endpoint)
 {
 	endpoint->users--;
-	mesh_endpoint_settle(endpoint);
+	settle(endpoint);
 }
 
 static void drain(struct endpoint *endpoint)

@@ -92,7 +92,5 @@ int mesh_cluster_pick(struct cluster *cluster, const struct lb_choice *choice, s
 int mesh_cluster_pick_address(struct cluster *cluster, const struct address *address, struct endpoint **endpoint,
 			      struct why *why);
 void mesh_endpoint_release(struct endpoint *endpoint);
-/* Frees it when it is retired and nobody uses it. */
-void mesh_endpoint_settle(struct endpoint *endpoint);
 
 #endif

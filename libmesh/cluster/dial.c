@@ -253,7 +253,7 @@ static bool take_connection(const struct dial *dial, const struct endpoint *endp
 	if (mesh_breaker_take(&cluster->shared->breaker.connections, cluster->config->breaker.connections))
 		return true;
 	mesh_counter_add(&cluster->stats->cx_overflow, 1);
-	return (dial->alone || mesh_list_empty(&endpoint->dials)) &&
+	return !dial->strict && (dial->alone || mesh_list_empty(&endpoint->dials)) &&
 	       mesh_breaker_take(&cluster->shared->breaker.connections, UINT32_MAX);
 }
 

@@ -43,7 +43,9 @@ enum dial_state {
 struct dial {
 	struct link link; /* endpoint->dials, or env->dead */
 	const struct dial_owner *owner;
-	bool alone; /* set before it is opened: its pool has no other, so it may go beyond max_connections, as in Envoy */
+	/* set before it is opened: */
+	bool alone;  /* its pool has no other, so it may go beyond max_connections, as in Envoy */
+	bool strict; /* it may not, whatever else there is: as Envoy's TCP proxy */
 	struct endpoint *endpoint;
 	struct cluster_env *env;
 	const struct cluster_config *config; /* retained until it is freed: the handshake reads its name matchers */
@@ -56,7 +58,7 @@ struct dial {
 };
 
 /*
- * Begins to open `dial`, which was zeroed but for `alone`. `alpn`: names to offer in wire format, borrowed for the call;
+ * Begins to open `dial`, which was zeroed but for `alone` and `strict`. `alpn`: names to offer in wire format, borrowed for the call;
  * absent: those of the endpoint's TLS settings. No event comes from inside. 0, or OVERFLOW (max_connections), CONNECT,
  * CERTIFICATE, NO_ENDPOINT (its transport socket is not supported), NOMEM, .. with words: then no event ever comes and
  * nothing is held.

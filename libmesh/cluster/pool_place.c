@@ -42,6 +42,8 @@ static void make_idle(struct connection *connection)
 	struct pool *pool = connection->pool;
 	uint64_t limit = idle_limit_ns(pool->endpoint->cluster);
 
+	if (connection->state == CONNECTION_IDLE) /* its peer said something of it; it grows old all the same */
+		return;
 	connection->state = CONNECTION_IDLE;
 	connection->idle_ns = mesh_loop_now_ns(loop_of(pool));
 	mesh_list_remove(&connection->link);

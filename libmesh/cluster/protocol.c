@@ -20,6 +20,11 @@ enum pool_protocol mesh_cluster_protocol(const struct cluster_config *config, en
 	return version == MESH_HTTP_2 ? POOL_HTTP2 : POOL_HTTP1;
 }
 
+/*
+ * One list for each protocol is enough for all listeners: istiod gives every outbound connection manager the same filter
+ * (istio.alpn, with one constant list for HTTP/1.1 and one for HTTP/2). Where an EnvoyFilter makes two of them, connections
+ * are shared all the same, and were offered the list of the listener whose call opened them: never one that no listener has.
+ */
 void mesh_cluster_offer(struct cluster *cluster, enum pool_protocol protocol, struct mesh_slice alpn)
 {
 	if (mesh_slice_equal(alpn, mesh_slice_make(cluster->offer[protocol].alpn, cluster->offer[protocol].len)) ||

@@ -84,6 +84,8 @@ struct http_config {
 	struct http2_config http2;
 	struct mesh_slice *upgrades;        /* protocols requests may change to, lower case ("websocket") */
 	size_t upgrade_count;
+	struct mesh_slice *closed_upgrades; /* with filters of their own, which are not run: refused whatever a route says */
+	size_t closed_upgrade_count;
 };
 
 enum chain_kind {

@@ -34,12 +34,3 @@ uint32_t mesh_retry_on_bit(struct mesh_slice word)
 	}
 	return 0;
 }
-
-struct mesh_slice mesh_retry_on_word(uint32_t bit)
-{
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		if (words[i].bit == bit)
-			return mesh_slice_of(words[i].word);
-	}
-	return mesh_slice_make(NULL, 0);
-}

@@ -7,7 +7,5 @@
 
 /* The bit of one word ("connect-failure", "unavailable"); 0 when it is none of them. */
 uint32_t mesh_retry_on_bit(struct mesh_slice word);
-/* The word of one bit, for dumps; absent for an unknown one. */
-struct mesh_slice mesh_retry_on_word(uint32_t bit);
 
 #endif

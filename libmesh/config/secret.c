@@ -55,3 +55,9 @@ int mesh_secret_new(const struct mesh_mem *mem, struct mesh_slice name, struct m
 	*result = secret;
 	return 0;
 }
+
+bool mesh_secret_same(const struct secret *a, const struct secret *b)
+{
+	return mesh_slice_equal(a->chain_pem, b->chain_pem) && mesh_slice_equal(a->key_pem, b->key_pem) &&
+	       mesh_slice_equal(a->roots_pem, b->roots_pem);
+}

@@ -20,6 +20,8 @@ struct secret {
 int mesh_secret_new(const struct mesh_mem *mem, struct mesh_slice name, struct mesh_slice chain_pem,
 		    struct mesh_slice key_pem, struct mesh_slice roots_pem, struct secret **secret);
 
+bool mesh_secret_same(const struct secret *a, const struct secret *b); /* in what they hold */
+
 static inline struct secret *mesh_secret_retain(const struct secret *secret)
 {
 	if (secret)

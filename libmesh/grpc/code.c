@@ -61,8 +61,7 @@ int mesh_grpc_code_of_error(int error)
 		return MESH_GRPC_RESOURCE_EXHAUSTED;
 	case MESH_ERROR_NO_ROUTE: /* a sidecar answers 404 */
 		return MESH_GRPC_UNIMPLEMENTED;
-	case MESH_ERROR_TIMEOUT:
-	case MESH_ERROR_DURATION:
+	case MESH_ERROR_DURATION: /* the route's bound on grpc-timeout among them; other limits are as if nobody was there */
 		return MESH_GRPC_DEADLINE_EXCEEDED;
 	case MESH_ERROR_PROTOCOL:
 	case MESH_ERROR_DOWNSTREAM_PROTOCOL:
@@ -85,6 +84,14 @@ int mesh_grpc_code_of_error(int error)
 	default:
 		return MESH_GRPC_UNAVAILABLE;
 	}
+}
+
+int mesh_grpc_code_of_failure(int error, int status, bool late)
+{
+	if (late && mesh_error_class(error) == MESH_CLASS_TIME)
+		return MESH_GRPC_DEADLINE_EXCEEDED;
+	/* who was it that did not go on? */
+	return error == MESH_ERROR_IDLE_TIMEOUT ? mesh_grpc_code_of_http(status) : mesh_grpc_code_of_error(error);
 }
 
 int mesh_grpc_code_of_reset(uint32_t code)

@@ -37,14 +37,9 @@ static bool is_bin(struct mesh_slice name)
 /* What the protocol itself says in fields. */
 static bool reserved(struct mesh_slice name)
 {
-	static const struct mesh_slice own[] = {{"content-type", 12}, {"te", 2}, {"content-length", 14}, {"host", 4},
-						{"connection", 10}, {"transfer-encoding", 17}, {"upgrade", 7}, {"trailer", 7},
-						{"keep-alive", 10}, {"proxy-connection", 16}};
-
-	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
-		if (mesh_slice_equal_fold(name, own[i]))
-			return true;
-	return mesh_slice_prefix_fold(name, MESH_SLICE("grpc-"));
+	return mesh_header_hop_by_hop(name) || mesh_slice_equal_fold(name, MESH_SLICE("content-type")) ||
+	       mesh_slice_equal_fold(name, MESH_SLICE("content-length")) || mesh_slice_equal_fold(name, MESH_SLICE("host")) ||
+	       mesh_slice_prefix_fold(name, MESH_SLICE("grpc-"));
 }
 
 static bool name_valid(struct mesh_slice name)
@@ -111,12 +106,21 @@ int mesh_grpc_metadata_encode(struct arena *arena, const struct mesh_header *pai
 	return rc;
 }
 
+static bool is_long(struct mesh_slice list)
+{
+	size_t values = 1;
+
+	for (size_t i = 0; i < list.len; i++)
+		values += list.data[i] == ',';
+	return values > MESH_GRPC_LIST_MAX;
+}
+
 static int add_bin(struct arena *arena, const struct mesh_header *field, struct headers *pairs)
 {
 	struct mesh_slice list = field->value;
 	int rc = 0;
 
-	while (list.data && !rc) {
+	while (list.data && !rc && !is_long(field->value)) {
 		struct mesh_slice rest = list, bytes;
 
 		rc = mesh_grpc_bin_decode(arena, mesh_slice_trim(mesh_slice_cut(&rest, ',')), &bytes);

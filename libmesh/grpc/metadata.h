@@ -14,9 +14,10 @@ bool mesh_grpc_encoding_listed(struct mesh_slice list, struct mesh_slice encodin
  * value that is not printable ASCII), NOMEM.
  */
 int mesh_grpc_metadata_encode(struct arena *arena, const struct mesh_header *pairs, size_t count, struct headers *fields);
+#define MESH_GRPC_LIST_MAX 100 /* values: a comma is a byte of the peer's, a pair many of ours */
 /*
  * Appends what is metadata among fields received: borrowed, "-bin" values split at commas and decoded. One that is no base64
- * is left out. NOMEM.
+ * is left out, and so is a longer list. NOMEM.
  */
 int mesh_grpc_metadata_decode(struct arena *arena, const struct headers *fields, struct headers *pairs);
 /* Base64 of either kind. absent: it is none. NOMEM. */

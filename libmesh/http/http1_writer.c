@@ -31,14 +31,6 @@ static bool framing_field(struct mesh_slice name)
 	}
 }
 
-static bool word_valid(struct mesh_slice word)
-{
-	for (size_t i = 0; i < word.len; i++)
-		if ((unsigned char)word.data[i] <= ' ' || word.data[i] == 0x7f)
-			return false;
-	return word.len > 0;
-}
-
 static int check_fields(const struct headers *headers, size_t *bytes)
 {
 	for (size_t i = 0; i < headers->count; i++) {
@@ -99,7 +91,7 @@ int mesh_http1_write_request(struct buf *out, const struct http_head *head, enum
 
 	if (rc)
 		return rc;
-	if (!mesh_header_name_valid(head->method) || !word_valid(head->path) || !word_valid(head->authority) ||
+	if (!mesh_header_name_valid(head->method) || !mesh_header_word_valid(head->path) || !mesh_header_word_valid(head->authority) ||
 	    !mesh_header_value_valid(head->upgrade))
 		return MESH_ERROR_INVALID;
 	start = at = mesh_buf_reserve(out, bytes);

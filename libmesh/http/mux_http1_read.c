@@ -203,7 +203,10 @@ void mesh_mux_http1_parse_kept(struct http1 *http1)
 {
 	struct mesh_slice input;
 
-	if (http1->reading || http1->dead || !mesh_buf_len(&http1->in))
+	/* a body whose last bytes made its taker pause is whole, with nothing left to read */
+	bool whole = http1->receiving && http1->parser.framing == HTTP1_LENGTH && !http1->parser.remaining;
+
+	if (http1->reading || http1->dead || (!mesh_buf_len(&http1->in) && !whole))
 		return;
 	input = mesh_buf_slice(&http1->in);
 	parse(http1, &input);

@@ -130,8 +130,10 @@ static void tell_closed(struct http2 *http2)
 	if (!http2->blocked)
 		mesh_mux_http2_write(http2); /* what the peer is told of it, if it listens */
 	mesh_mux_http2_end_all(http2);
-	if (!http2->error && !http2->broken && !http2->peer_ended && mesh_buf_len(&http2->out))
-		return; /* an orderly end waits until all is written */
+	/* an orderly end waits until all is written; what was answered is not held by a server that does not read */
+	if (!http2->error && !http2->broken && !http2->peer_ended && mesh_buf_len(&http2->out) &&
+	    (http2->base.server || !http2->blocked))
+		return;
 	http2->told = true;
 	http2->base.owner->closed(&http2->base, http2->error, http2->why.text);
 }

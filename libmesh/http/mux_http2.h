@@ -198,7 +198,6 @@ struct http2_stream *mesh_mux_http2_stream_new(struct http2 *http2); /* NULL: no
 void mesh_mux_http2_stream_attach(struct http2 *http2, struct http2_stream *stream, struct exchange *exchange);
 /* The exchange has no mux any more. */
 void mesh_mux_http2_stream_leave(struct http2 *http2, struct http2_stream *stream);
-void mesh_mux_http2_stream_recycle(struct http2 *http2, struct http2_stream *stream);
 void mesh_mux_http2_stream_free_all(struct http2 *http2);
 /* RST_STREAM; `error`: what the exchange hears, with words that live on. 0: it was complete. */
 void mesh_mux_http2_stream_reset(struct http2 *http2, struct http2_stream *stream, uint32_t code, int error,

@@ -100,14 +100,6 @@ static int put_headers(struct http2 *http2, nghttp2_nv **at, const struct header
 	return 0;
 }
 
-static bool word_valid(struct mesh_slice word)
-{
-	for (size_t i = 0; i < word.len; i++)
-		if ((unsigned char)word.data[i] <= ' ' || word.data[i] == 0x7f)
-			return false;
-	return word.len > 0;
-}
-
 /* The digits live in http2->digits until nghttp2 copied them. */
 static nghttp2_nv *put_length(struct http2 *http2, nghttp2_nv *at, int64_t length)
 {
@@ -123,8 +115,8 @@ ssize_t mesh_mux_http2_request_fields(struct http2 *http2, const struct http_hea
 	nghttp2_nv *at;
 	int rc;
 
-	if (!mesh_header_name_valid(head->method) || !word_valid(head->authority) ||
-	    (!connect && !word_valid(head->path)) || (head->upgrade.len && !mesh_header_name_valid(head->upgrade)))
+	if (!mesh_header_name_valid(head->method) || !mesh_header_word_valid(head->authority) ||
+	    (!connect && !mesh_header_word_valid(head->path)) || (head->upgrade.len && !mesh_header_name_valid(head->upgrade)))
 		return MESH_ERROR_INVALID;
 	if (make_room(http2, head->headers.count + 6))
 		return MESH_ERROR_NOMEM;

@@ -183,7 +183,7 @@ int mesh_mux_http2_block_check(struct http2 *http2, enum http2_block_kind kind, 
 		return 431;
 	block->cookies = 0;
 	while (next_field(&rest, &field))
-		if (!special(block, &field))
+		if (!special(block, &field) && (block->cookies <= 1 || !is(field.name, MESH_SLICE("cookie"))))
 			block->regular++;
 	*why = "HTTP/2: status not expected";
 	if (kind == HTTP2_RESPONSE && (block->status < 100 || block->status > 999))

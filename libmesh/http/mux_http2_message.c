@@ -34,7 +34,8 @@ static void tell_end(struct http2 *http2, struct http2_stream *stream)
 	if (stream->closed) {
 		mesh_mux_http2_stream_due(http2, stream);
 	} else if (!http2->base.server && !stream->tunnel) {
-		if (!exchange->sent_end)
+		/* the rest is not kept for a window that may never open */
+		if (!exchange->sent_end || mesh_buf_len(&stream->out))
 			mesh_mux_http2_stream_reset(http2, stream, NGHTTP2_NO_ERROR, 0, "");
 		mesh_mux_http2_stream_due(http2, stream);
 	}
@@ -94,6 +95,10 @@ static void begin_request(struct http2 *http2, int32_t id, bool end)
 	exchange->id = (uint32_t)id;
 	nghttp2_session_set_stream_user_data(http2->session, id, stream);
 	mesh_mux_http2_stream_attach(http2, stream, exchange);
+	/* more than can have been on their way when it was told: it does not listen */
+	if (http2->base.limits.requests_max &&
+	    http2->base.carried >= http2->base.limits.requests_max + http2->streams_max)
+		mesh_mux_http2_drain_answered(http2);
 	if (mesh_mux_http2_block_head(http2, exchange->arena, &http2->head, end)) {
 		mesh_mux_http2_no_memory(http2, stream);
 		return;

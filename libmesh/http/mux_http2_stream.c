@@ -88,7 +88,7 @@ static void free_stream(struct http2 *http2, struct http2_stream *stream)
 	mesh_mem_free(http2->base.mem, stream);
 }
 
-void mesh_mux_http2_stream_recycle(struct http2 *http2, struct http2_stream *stream)
+static void recycle(struct http2 *http2, struct http2_stream *stream)
 {
 	struct buf out, trailers, in;
 
@@ -167,6 +167,7 @@ void mesh_mux_http2_stream_reset(struct http2 *http2, struct http2_stream *strea
 	if (!stream->id || stream->closed) {
 		stream->closed = true;
 		mesh_mux_http2_stream_due(http2, stream);
+		http2_make_dirty(http2);
 		return;
 	}
 	rv = http2->broken ? 0 : nghttp2_submit_rst_stream(http2->session, NGHTTP2_FLAG_NONE, stream->id, code);
@@ -214,7 +215,7 @@ static int outcome(struct http2 *http2, struct http2_stream *stream, struct why 
 	if (stream->failure)
 		return mesh_why(why, stream->failure, "%s", stream->failure_why);
 	if (!http2->base.server && stream->code == NGHTTP2_REFUSED_STREAM) {
-		*unprocessed = true;
+		*unprocessed = !exchange->head_received; /* whatever it says: it answered */
 		if (http2->goaway_received && !stream->peer_reset)
 			return mesh_why(why, MESH_ERROR_REFUSED, "the peer is going away%s%s",
 					http2->cause.text[0] ? ": " : "", http2->cause.text);
@@ -252,7 +253,7 @@ void mesh_mux_http2_finish(struct http2 *http2)
 			mesh_mux_http2_stream_leave(http2, stream);
 		http2->frames.completed += exchange && !error;
 		if (stream->closed) {
-			mesh_mux_http2_stream_recycle(http2, stream);
+			recycle(http2, stream);
 			http2->grown = true;
 		}
 		if (exchange)
@@ -288,6 +289,6 @@ void mesh_mux_http2_end_all(struct http2 *http2)
 			}
 			exchange_over(http2, stream, own, why.text, unprocessed);
 		}
-		mesh_mux_http2_stream_recycle(http2, stream);
+		recycle(http2, stream);
 	}
 }

@@ -70,11 +70,15 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
 
 static void end_sent(struct http2 *http2, struct http2_stream *stream)
 {
+	int rv = 0;
+
 	stream->end_sent = true;
 	/* answered before all of the request came: the rest is not wanted */
 	if (http2->base.server && !stream->tunnel &&
 	    !nghttp2_session_get_stream_remote_close(http2->session, stream->id))
-		nghttp2_submit_rst_stream(http2->session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
+		rv = nghttp2_submit_rst_stream(http2->session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_NO_ERROR);
+	if (nghttp2_is_fatal(rv))
+		mesh_mux_http2_broken(http2, rv);
 }
 
 /* nghttp2's own: what the peer did it cannot go on from. */
@@ -121,7 +125,7 @@ static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, v
 			http2->frames.control--;
 		break;
 	case NGHTTP2_GOAWAY:
-		http2->goaway_out = frame->goaway.last_stream_id != INT32_MAX;
+		http2->goaway_out = http2->dead || frame->goaway.error_code != NGHTTP2_NO_ERROR;
 		if (frame->goaway.error_code != NGHTTP2_NO_ERROR && !http2->dead)
 			going_away(http2, &frame->goaway);
 		break;

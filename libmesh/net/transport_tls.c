@@ -80,7 +80,7 @@ static int bio_write(BIO *bio, const char *data, size_t len, size_t *taken)
 		BIO_set_retry_write(bio);
 	else
 		tls->error = errno;
-	return 0;
+	return -1; /* 0, and a second SSL_shutdown takes an alert for sent that found no room */
 }
 
 static long bio_ctrl(BIO *bio, int command, long number, void *pointer)

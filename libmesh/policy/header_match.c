@@ -48,6 +48,16 @@ static struct mesh_slice pseudo_value(const struct route_request *request, struc
 	return (struct mesh_slice){NULL, 0};
 }
 
+/* What HTTP/1.1 says by fields of the connection and HTTP/2 in its own way: rules and routes see it as the former. */
+static struct mesh_slice upgrade_value(const struct route_request *request, struct mesh_slice name)
+{
+	if (request->upgrade.len && mesh_slice_equal_fold(name, MESH_SLICE("upgrade")))
+		return request->upgrade;
+	if (request->upgrade.len && mesh_slice_equal_fold(name, MESH_SLICE("connection")))
+		return MESH_SLICE("upgrade");
+	return (struct mesh_slice){NULL, 0};
+}
+
 int mesh_header_value(const struct route_request *request, struct mesh_slice name, struct arena *scratch,
 		      struct mesh_slice *value)
 {
@@ -65,7 +75,8 @@ int mesh_header_value(const struct route_request *request, struct mesh_slice nam
 		*value = request->authority;
 		return MESH_OK;
 	}
-	if (request->headers)
+	*value = upgrade_value(request, name);
+	if (request->headers && !value->data)
 		*value = mesh_headers_joined(request->headers, scratch, name, &failed);
 	return failed ? MESH_ERROR_NOMEM : MESH_OK;
 }

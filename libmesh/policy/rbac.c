@@ -143,8 +143,8 @@ static bool rule_matches(const struct check *check, const struct authz_rule *rul
 	case AUTHZ_URL_PATH:
 	case AUTHZ_URI_TEMPLATE:
 		return check->path.data ? mesh_string_matches(&rule->string, check->path) : doubt;
-	case AUTHZ_METADATA: /* there is none: nothing here writes dynamic metadata */
-		return rule->metadata_invert;
+	case AUTHZ_METADATA: /* of a request there is none: nothing here writes dynamic metadata */
+		return check->request->http ? rule->metadata_invert : doubt;
 	default:
 		return connection_matches(check->request, rule, doubt);
 	}

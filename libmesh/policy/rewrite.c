@@ -64,8 +64,8 @@ static int change_authority(const struct rewrite *rewrite, struct arena *arena, 
 		return 0;
 	if (rewrite->route->append_forwarded_host)
 		rc = mesh_headers_add(headers, arena, name, *authority);
-	*authority = to;
-	return rc;
+	*authority = mesh_arena_slice(arena, to, NULL); /* read when the configuration may be gone, too */
+	return rc || authority->data ? rc : MESH_ERROR_NOMEM;
 }
 
 /* Behind the part of the path that the route's match took; a regular expression takes all but the query. */

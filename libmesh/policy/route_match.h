@@ -9,6 +9,7 @@
 struct route_request {
 	struct mesh_slice method, scheme, authority;
 	struct mesh_slice path; /* with query */
+	struct mesh_slice upgrade; /* protocol to change to; absent: none */
 	const struct headers *headers;
 	uint64_t random;        /* decides runtime fractions and weights: the same request decides the same way throughout */
 };

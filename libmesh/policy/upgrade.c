@@ -4,6 +4,9 @@
 
 bool mesh_upgrade_allowed(const struct http_config *http, const struct route *route, struct mesh_slice protocol)
 {
+	for (size_t i = 0; i < http->closed_upgrade_count; i++)
+		if (mesh_slice_equal_fold(http->closed_upgrades[i], protocol))
+			return false;
 	for (size_t i = 0; route && i < route->upgrade_count; i++)
 		if (mesh_slice_equal_fold(route->upgrades[i].protocol, protocol))
 			return route->upgrades[i].allowed;

@@ -5,7 +5,7 @@
 
 #include "config/listener.h"
 
-/* As Envoy: the route's own word counts, else the listener's. `route` may be NULL: none was found. */
+/* As Envoy: the route's own word counts, else the listener's; never with filters of its own. `route` may be NULL: none found. */
 bool mesh_upgrade_allowed(const struct http_config *http, const struct route *route, struct mesh_slice protocol);
 
 #endif

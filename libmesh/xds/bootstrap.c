@@ -107,30 +107,6 @@ static int take_workload(struct bootstrap *b, const struct sources *from)
 
 /* ---- addresses */
 
-/* "host:port" or "[v6]:port". *host gets the name without brackets. */
-static bool split_address(const char *text, struct mesh_slice *host, uint16_t *port)
-{
-	struct mesh_slice all = mesh_slice_of(text);
-	ptrdiff_t colon = mesh_slice_find_last(all, ':');
-	struct address ip;
-	uint64_t number;
-
-	if (colon <= 0 || !mesh_slice_to_u64(mesh_slice_make(text + colon + 1, all.len - (size_t)colon - 1), &number))
-		return false;
-	*host = mesh_slice_make(text, (size_t)colon);
-	*port = (uint16_t)number;
-	if (!number || number > 65535)
-		return false;
-	if (host->len > 2 && host->data[0] == '[' && host->data[host->len - 1] == ']') {
-		*host = mesh_slice_make(host->data + 1, host->len - 2);
-		return !mesh_address_parse(&ip, *host, 0);
-	}
-	for (size_t i = 0; i < host->len; i++)
-		if (host->data[i] <= ' ' || host->data[i] >= 0x7f || strchr(":/[]%?#@", host->data[i]))
-			return false;
-	return true;
-}
-
 /* Kubernetes service names are in the server's certificate; an IP or an outside name usually is not, istiod's always is. */
 static int server_name(struct bootstrap *b, struct mesh_slice host, const char **name)
 {
@@ -155,7 +131,7 @@ static int take_discovery(struct bootstrap *b, const struct sources *from, struc
 	rc = copy(b, text && *text ? text : ISTIOD_NAME ":15012", &b->discovery_address);
 	if (rc)
 		return rc;
-	if (!split_address(b->discovery_address, host, port))
+	if (!mesh_address_split(mesh_slice_of(b->discovery_address), host, port))
 		return mesh_why(from->why, MESH_ERROR_BOOTSTRAP, "%s is \"%.100s\": host:port was expected", source,
 				b->discovery_address);
 	if (*port == PLAINTEXT_PORT)
@@ -188,7 +164,7 @@ static int take_ca(struct bootstrap *b, const struct sources *from, struct mesh_
 		rc = default_ca(b, host, port);
 	if (rc)
 		return rc;
-	if (!split_address(b->ca_address, &host, &port))
+	if (!mesh_address_split(mesh_slice_of(b->ca_address), &host, &port))
 		return mesh_why(from->why, MESH_ERROR_BOOTSTRAP, "CA_ADDR is \"%.100s\": host:port was expected", b->ca_address);
 	if (port == PLAINTEXT_PORT)
 		return mesh_why(from->why, MESH_ERROR_BOOTSTRAP,

@@ -3,16 +3,9 @@
  * The control thread: keeps a stream to the control plane, a certificate, and the newest whole snapshot published. Decides
  * when to connect again and when what is held is fit for use. Refuses to know the protocol (ads.c) and resources.
  */
-#include "xds/client.h"
+#include "xds/client_state.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <time.h>
-
-#include "control/backoff.h"
-#include "identity/cert_store.h"
 #include "loop/thread.h"
-#include "xds/ads.h"
 #include "xds/node.h"
 
 static const size_t message_bytes_max = 256 * 1024 * 1024;
@@ -20,85 +13,6 @@ static const size_t message_bytes_max = 256 * 1024 * 1024;
 enum { SETTLE_MS = 15000 };
 static const uint64_t memory_retry_ns = 1000000000ull;
 static const uint64_t warm_ns = 1000000000ull;
-
-struct xds_client {
-	const struct mesh_mem *mem;
-	const struct log *log;
-	struct publisher *publisher;
-	struct bootstrap *bootstrap;
-	struct loop *loop;
-	pthread_t thread;
-	bool threaded;
-	bool stopping;
-	struct loop_mail stop;
-
-	struct control *control;
-	struct control_peer ads_peer, ca_peer;
-	struct control_handler handler; /* of the discovery stream */
-	struct control_stream *stream;
-	bool answered;                  /* on this stream */
-	struct backoff backoff;
-	struct loop_timer connect;
-	struct cert_store *certs;
-	bool certified;
-
-	struct buf node;
-	struct ads ads;
-	struct resource_cache *cache;
-	struct loop_task publish;
-	struct loop_timer settle;       /* waits for what keeps a snapshot back */
-	uint64_t settle_ns;
-	struct loop_timer warm;         /* waits for endpoints of new clusters */
-	bool warmed;                    /* waited long enough: until all is there again, nothing waits for them */
-	struct loop_timer memory;       /* waits for memory to publish */
-	uint64_t version;               /* of the last snapshot */
-
-	atomic_bool connected;
-	_Atomic int64_t expires_ms;     /* of the certificate */
-	struct counter connects, disconnects, snapshots, certificates, certificate_failures;
-
-	struct {
-		pthread_mutex_t lock;
-		pthread_cond_t changed;
-		bool ready, whole;      /* whole: configuration alone */
-		int control_error, certificate_error; /* of the last attempt; 0: it went well or is under way */
-		struct why control_why, certificate_why;
-	} shared;
-	bool locked, signalled;         /* lock and condition were made */
-};
-
-/* ---- what others are told ---- */
-
-static void tell_control(struct xds_client *client, int error, const char *words)
-{
-	pthread_mutex_lock(&client->shared.lock);
-	client->shared.control_error = error;
-	client->shared.control_why.text[0] = '\0';
-	if (error)
-		mesh_why(&client->shared.control_why, error, "%s", words);
-	pthread_cond_broadcast(&client->shared.changed);
-	pthread_mutex_unlock(&client->shared.lock);
-}
-
-static void tell_certificate(struct xds_client *client, int error, const char *words)
-{
-	pthread_mutex_lock(&client->shared.lock);
-	client->shared.certificate_error = error;
-	client->shared.certificate_why.text[0] = '\0';
-	if (error)
-		mesh_why(&client->shared.certificate_why, error, "%s", words);
-	pthread_cond_broadcast(&client->shared.changed);
-	pthread_mutex_unlock(&client->shared.lock);
-}
-
-static void tell_state(struct xds_client *client, bool whole, bool ready)
-{
-	pthread_mutex_lock(&client->shared.lock);
-	client->shared.whole = client->shared.whole || whole;
-	client->shared.ready = client->shared.ready || ready;
-	pthread_cond_broadcast(&client->shared.changed);
-	pthread_mutex_unlock(&client->shared.lock);
-}
 
 /* ---- snapshots ---- */
 
@@ -147,14 +61,14 @@ static void publish(struct loop_task *task)
 	}
 	whole = fit(client, snapshot);
 	if (!whole || !client->certified) {
-		tell_state(client, whole, false);
+		mesh_xds_client_tell_state(client, whole, false);
 		mesh_snapshot_release(snapshot);
 		return;
 	}
 	client->version++;
 	mesh_publisher_set(client->publisher, snapshot);
 	mesh_counter_add(&client->snapshots, 1);
-	tell_state(client, true, true);
+	mesh_xds_client_tell_state(client, true, true);
 }
 
 static void settle_due(struct loop_timer *timer)
@@ -208,7 +122,7 @@ static void disconnect(struct xds_client *client, bool by_server, int error, con
 		MESH_LOG_W(client->log, "ads", "%s", words);
 		connect_later(client, mesh_backoff_failed_ns(&client->backoff));
 	}
-	tell_control(client, error, words);
+	mesh_xds_client_tell_control(client, error, words);
 }
 
 static void on_message(struct control_handler *handler, struct mesh_slice bytes)
@@ -226,7 +140,7 @@ static void on_message(struct control_handler *handler, struct mesh_slice bytes)
 	if (!client->answered) {
 		client->answered = true;
 		atomic_store(&client->connected, true);
-		tell_control(client, 0, "");
+		mesh_xds_client_tell_control(client, 0, "");
 	}
 	mesh_loop_defer(client->loop, &client->publish);
 }
@@ -277,7 +191,7 @@ static int certificate_changed(void *user, struct secret *certificate, struct se
 	client->certified = true;
 	atomic_store(&client->expires_ms, mesh_cert_store_expires_ms(client->certs));
 	mesh_counter_add(&client->certificates, 1);
-	tell_certificate(client, 0, "");
+	mesh_xds_client_tell_certificate(client, 0, "");
 	mesh_loop_defer(client->loop, &client->publish);
 	return 0;
 }
@@ -287,7 +201,7 @@ static void certificate_failed(void *user, int error, const char *words)
 	struct xds_client *client = user;
 
 	mesh_counter_add(&client->certificate_failures, 1);
-	tell_certificate(client, error, words);
+	mesh_xds_client_tell_certificate(client, error, words);
 }
 
 /* ---- life ---- */
@@ -342,7 +256,7 @@ static void *thread_main(void *argument)
 		rc = mesh_loop_run(client->loop, -1);
 	if (rc < 0) {
 		MESH_LOG_E(client->log, "xds", "the control thread ended: %s", mesh_error_text(rc));
-		tell_control(client, rc, "the control thread ended");
+		mesh_xds_client_tell_control(client, rc, "the control thread ended");
 	}
 	return NULL;
 }
@@ -439,122 +353,4 @@ void mesh_xds_client_stop(struct xds_client *client)
 	if (client->locked)
 		pthread_mutex_destroy(&client->shared.lock);
 	mesh_mem_free(client->mem, client);
-}
-
-/* ---- asked by other threads ---- */
-
-/* With the lock. What keeps us from being ready, or with 0 what is amiss all the same. */
-static int explain(struct xds_client *client, struct why *why)
-{
-	int error = client->shared.control_error;
-
-	if (client->shared.ready) {
-		if (error)
-			mesh_why(why, 0, "ready, but cut off from the control plane: %s", client->shared.control_why.text);
-		else if (client->shared.certificate_error)
-			mesh_why(why, 0, "ready, but the certificate is not renewed: %s", client->shared.certificate_why.text);
-		return 0;
-	}
-	if (error)
-		return mesh_why(why, error, "%s", client->shared.control_why.text);
-	if (client->shared.certificate_error)
-		return mesh_why(why, client->shared.certificate_error, "%s", client->shared.certificate_why.text);
-	return mesh_why(why, MESH_ERROR_TIMEOUT, "waiting for %s",
-			client->shared.whole ? "the certificate" : "the first whole configuration");
-}
-
-static struct timespec deadline(int64_t timeout_ms)
-{
-	uint64_t at = mesh_time_now_ns() + (uint64_t)timeout_ms * 1000000;
-
-	return (struct timespec){.tv_sec = (time_t)(at / 1000000000), .tv_nsec = (long)(at % 1000000000)};
-}
-
-int mesh_xds_client_wait(struct xds_client *client, int64_t timeout_ms, struct why *why)
-{
-	const int64_t century_ms = 100ll * 365 * 24 * 3600 * 1000;
-	struct timespec until = deadline(timeout_ms < 0 || timeout_ms > century_ms ? century_ms : timeout_ms);
-	struct why own = {{0}};
-	int rc = 0;
-
-	pthread_mutex_lock(&client->shared.lock);
-	while (!client->shared.ready && rc != ETIMEDOUT)
-		rc = pthread_cond_timedwait(&client->shared.changed, &client->shared.lock, &until);
-	rc = explain(client, why ? why : &own);
-	pthread_mutex_unlock(&client->shared.lock);
-	return rc;
-}
-
-int mesh_xds_client_status(struct xds_client *client, struct why *why)
-{
-	int rc;
-
-	pthread_mutex_lock(&client->shared.lock);
-	rc = explain(client, why);
-	pthread_mutex_unlock(&client->shared.lock);
-	return rc;
-}
-
-int mesh_xds_client_stats(struct xds_client *client, struct buf *out)
-{
-	int64_t expires_ms = atomic_load(&client->expires_ms), left_s = (expires_ms - mesh_time_wall_ms()) / 1000;
-	int rc = mesh_buf_printf(out,
-				 "control_plane.connected_state: %d\ncontrol_plane.connects: %llu\n"
-				 "control_plane.disconnects: %llu\ncontrol_plane.snapshots: %llu\n"
-				 "control_plane.certificates: %llu\ncontrol_plane.certificate_failures: %llu\n"
-				 "control_plane.certificate_seconds_left: %lld\n",
-				 atomic_load(&client->connected), (unsigned long long)mesh_counter_read(&client->connects),
-				 (unsigned long long)mesh_counter_read(&client->disconnects),
-				 (unsigned long long)mesh_counter_read(&client->snapshots),
-				 (unsigned long long)mesh_counter_read(&client->certificates),
-				 (unsigned long long)mesh_counter_read(&client->certificate_failures),
-				 (long long)(expires_ms && left_s > 0 ? left_s : 0));
-
-	for (enum xds_type type = 0; type < XDS_TYPES && !rc; type++)
-		rc = mesh_buf_printf(out, "control_plane.%s.update_attempt: %llu\ncontrol_plane.%s.update_rejected: %llu\n",
-				     mesh_ads_type_name(type),
-				     (unsigned long long)mesh_counter_read(&client->ads.types[type].responses),
-				     mesh_ads_type_name(type),
-				     (unsigned long long)mesh_counter_read(&client->ads.types[type].rejected));
-	return rc;
-}
-
-/* A question to the control thread; lives on the stack of who asks. */
-struct dump {
-	struct loop_mail mail;
-	struct xds_client *client;
-	struct buf *out;
-	int rc;
-	bool done;
-};
-
-static void dump_run(struct loop_mail *mail)
-{
-	struct dump *dump = MESH_CONTAINER(mail, struct dump, mail);
-	struct xds_client *client = dump->client;
-	struct buf bootstrap;
-	int rc;
-
-	mesh_buf_init(&bootstrap, client->mem, 0);
-	rc = mesh_node_dump(client->bootstrap, &bootstrap);
-	if (!rc)
-		rc = mesh_resource_cache_dump(client->cache, mesh_buf_slice(&bootstrap), dump->out);
-	mesh_buf_free(&bootstrap);
-	pthread_mutex_lock(&client->shared.lock);
-	dump->rc = rc;
-	dump->done = true;
-	pthread_cond_broadcast(&client->shared.changed);
-	pthread_mutex_unlock(&client->shared.lock);
-}
-
-int mesh_xds_client_dump(struct xds_client *client, struct buf *out)
-{
-	struct dump dump = {.mail.run = dump_run, .client = client, .out = out};
-
-	mesh_loop_post(client->loop, &dump.mail);
-	pthread_mutex_lock(&client->shared.lock);
-	while (!dump.done)
-		pthread_cond_wait(&client->shared.changed, &client->shared.lock);
-	pthread_mutex_unlock(&client->shared.lock);
-	return dump.rc;
 }

@@ -151,7 +151,6 @@ bool mesh_decode_header_match(struct decode *d, const struct Envoy__Config__Rout
 bool mesh_decode_query_match(struct decode *d, const struct Envoy__Config__Route__V3__QueryParameterMatcher *matcher,
 			     struct query_match *match);
 struct regex *mesh_decode_regex(struct decode *d, const struct Envoy__Type__Matcher__V3__RegexMatcher *matcher);
-struct regex *mesh_decode_pattern(struct decode *d, const char *field, struct mesh_slice pattern);
 void mesh_decode_cidr(struct decode *d, const struct Envoy__Config__Core__V3__CidrRange *range, struct cidr *cidr);
 struct fraction mesh_decode_fraction(struct decode *d, const struct Envoy__Config__Core__V3__RuntimeFractionalPercent *share);
 /* Envoy's URI template as a regular expression over the path; NULL when the Any is of another type. */

@@ -186,21 +186,23 @@ static enum http_codec codec(struct decode *d, const http_message *message, stru
 
 /*
  * Protocols a request may change to. With filters of their own they would pass others than the rules of this connection
- * manager, so such a one is left out, and refused.
+ * manager, so such a one is refused, also where a route would enable it.
  */
 static void upgrades(struct decode *d, const http_message *message, struct http_config *http)
 {
 	if (!mesh_decode_count(d, "upgrade_configs", message->n_upgrade_configs, MESH_DECODE_FILTERS))
 		return;
 	http->upgrades = mesh_decode_array(d, message->n_upgrade_configs, sizeof(*http->upgrades));
-	for (size_t i = 0; http->upgrades && i < message->n_upgrade_configs && d->rc == 0; i++) {
+	http->closed_upgrades = mesh_decode_array(d, message->n_upgrade_configs, sizeof(*http->closed_upgrades));
+	for (size_t i = 0; http->upgrades && http->closed_upgrades && i < message->n_upgrade_configs && d->rc == 0; i++) {
 		const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager__UpgradeConfig
 			*upgrade = message->upgrade_configs[i];
 
 		mesh_decode_push_item(d, "upgrade_configs", i);
-		if (upgrade->n_filters)
+		if (upgrade->n_filters) {
 			mesh_decode_note(d, "\"%.60s\": filters of its own are not supported", upgrade->upgrade_type);
-		else if (mesh_decode_bool(upgrade->enabled, true) && upgrade->upgrade_type[0])
+			http->closed_upgrades[http->closed_upgrade_count++] = mesh_decode_lower(d, upgrade->upgrade_type);
+		} else if (mesh_decode_bool(upgrade->enabled, true) && upgrade->upgrade_type[0])
 			http->upgrades[http->upgrade_count++] = mesh_decode_lower(d, upgrade->upgrade_type);
 		mesh_decode_pop(d);
 	}

@@ -16,7 +16,7 @@
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/wrappers.pb-c.h"
 
-struct regex *mesh_decode_pattern(struct decode *d, const char *field, struct mesh_slice pattern)
+static struct regex *decode_pattern(struct decode *d, const char *field, struct mesh_slice pattern)
 {
 	struct regex *regex = NULL;
 	struct why why = {""};
@@ -43,7 +43,7 @@ struct regex *mesh_decode_pattern(struct decode *d, const char *field, struct me
 
 struct regex *mesh_decode_regex(struct decode *d, const Envoy__Type__Matcher__V3__RegexMatcher *matcher)
 {
-	return mesh_decode_pattern(d, "regex", mesh_slice_of(matcher ? matcher->regex : ""));
+	return decode_pattern(d, "regex", mesh_slice_of(matcher ? matcher->regex : ""));
 }
 
 static void string_text(struct decode *d, struct string_match *match, enum string_match_kind kind, const char *field,
@@ -285,7 +285,7 @@ static struct regex *template_regex(struct decode *d, const char *template)
 	else if (!good || rc < 0)
 		mesh_decode_fail_field(d, "path_template", "\"%.100s\": not a path template", template);
 	else
-		regex = mesh_decode_pattern(d, "path_template", mesh_buf_slice(&pattern));
+		regex = decode_pattern(d, "path_template", mesh_buf_slice(&pattern));
 	mesh_buf_free(&pattern);
 	return regex;
 }

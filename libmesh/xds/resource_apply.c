@@ -269,15 +269,6 @@ static struct table_item *decode(struct decode *d, enum xds_type type, struct me
 	}
 }
 
-/* The bytes of a secret are not kept: its contents are compared. */
-static bool same_secret(const struct table_item *left, const struct table_item *right)
-{
-	const struct secret *a = (const struct secret *)left, *b = (const struct secret *)right;
-
-	return mesh_slice_equal(a->chain_pem, b->chain_pem) && mesh_slice_equal(a->key_pem, b->key_pem) &&
-	       mesh_slice_equal(a->roots_pem, b->roots_pem);
-}
-
 /* What can be said against a resource before it is decoded; false: nothing. */
 static bool objection(const struct apply *a, const struct named *named, const struct xds_resource *resource,
 		      struct why *why)
@@ -312,7 +303,9 @@ static int decode_and_adopt(struct apply *a, struct mesh_slice name, const struc
 
 	if (!object)
 		return d->rc == MESH_ERROR_NOMEM ? d->rc : refuse(a, name, resource, d->why.text);
-	if (a->type == XDS_SECRET && before && before->object && same_secret(before->object, object))
+	/* the bytes of a secret are not kept: its contents are compared */
+	if (a->type == XDS_SECRET && before && before->object &&
+	    mesh_secret_same((const struct secret *)before->object, (const struct secret *)object))
 		rc = keep(a, before, resource);
 	else
 		rc = adopt(a, name, resource, object);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One side of a libmesh pair that speaks gRPC, as mesh_peer.c otherwise: `grpc_peer server DIR` prints its port and echoes
- * messages until its input ends; `grpc_peer client DIR PORT IN_FLIGHT WARM CALLS SERVER_PID` calls it with 1 KiB and prints
- * what measure.h says. The service is generated code at both ends. `grpc_peer allocations DIR` prints how often each side's
- * allocator was asked per warm call; protobuf-c's messages come from it too.
+ * One side of a libmesh pair that speaks gRPC, as mesh_peer.c otherwise: `grpc_peer server DIR` prints its port and
+ * echoes messages until its input ends; `grpc_peer client DIR PORT IN_FLIGHT WARM CALLS SERVER_PID` calls it with 1
+ * KiB and prints what measure.h says. The service is generated code at both ends. `grpc_peer allocations DIR` prints
+ * how often each side's allocator was asked per warm call; protobuf-c's messages come from it too.
  */
 #include <mesh/grpc.h>
 #include <mesh/worker.h>
@@ -21,7 +21,8 @@ static uint8_t text[MESSAGE];
 static Bench__Bytes question = BENCH__BYTES__INIT;
 static struct mesh_grpc_request request = {.size = sizeof(request),
 					   .authority = {"reviews:9080", 12},
-					   .service = (const struct ProtobufCServiceDescriptor *)&bench__echo__descriptor,
+					   .service =
+						   (const struct ProtobufCServiceDescriptor *)&bench__echo__descriptor,
 					   .method = "Say"};
 
 static void fail(const char *what, const char *why)
@@ -181,7 +182,8 @@ static void client(char **argv)
 
 	mesh_plane_open(&plane, argv[2], false, MESH_PLANE_HTTP2, NULL);
 	plane.ports[plane.port_count++] = (uint16_t)strtoul(argv[3], NULL, 10);
-	measure_open(&measure, strtoul(argv[5], NULL, 10), strtoul(argv[6], NULL, 10), (pid_t)strtol(argv[7], NULL, 10));
+	measure_open(&measure, strtoul(argv[5], NULL, 10), strtoul(argv[6], NULL, 10),
+		     (pid_t)strtol(argv[7], NULL, 10));
 	data_plane_publish(&plane);
 	if (in_flight <= 1)
 		call_blocking(&plane, &measure);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One side of a libmesh pair: `mesh_peer server DIR` prints its port and answers 1 KiB until its input ends;
- * `mesh_peer client DIR PORT IN_FLIGHT WARM CALLS SERVER_PID` calls it by HTTP/1.1, `client2` by HTTP/2, and prints what
- * measure.h says; in the mesh that mesh_plane.h sets up. `egress` in place of `client` offers "http/1.1" and not "istio",
- * for a server that is no part of a mesh. One in flight is a blocking call on the main thread, more are asynchronous calls on
- * a worker that this thread drives. `mesh_peer allocations DIR`, or `allocations2`, prints how often each side's allocator was
- * asked per warm call (memory OpenSSL takes for itself does not come from there).
+ * `mesh_peer client DIR PORT IN_FLIGHT WARM CALLS SERVER_PID` calls it by HTTP/1.1, `client2` by HTTP/2, and prints
+ * what measure.h says; in the mesh that mesh_plane.h sets up. `egress` in place of `client` offers "http/1.1" and not
+ * "istio", for a server that is no part of a mesh. One in flight is a blocking call on the main thread, more are
+ * asynchronous calls on a worker that this thread drives. `mesh_peer allocations DIR`, or `allocations2`, prints how
+ * often each side's allocator was asked per warm call (memory OpenSSL takes for itself does not come from there).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,7 +160,8 @@ static void call_all(struct data_plane *plane, char **argv)
 	struct measure measure;
 
 	plane->ports[plane->port_count++] = (uint16_t)strtoul(argv[3], NULL, 10);
-	measure_open(&measure, strtoul(argv[5], NULL, 10), strtoul(argv[6], NULL, 10), (pid_t)strtol(argv[7], NULL, 10));
+	measure_open(&measure, strtoul(argv[5], NULL, 10), strtoul(argv[6], NULL, 10),
+		     (pid_t)strtol(argv[7], NULL, 10));
 	data_plane_publish(plane);
 	if (in_flight <= 1)
 		call_blocking(plane, &measure);
@@ -172,11 +173,13 @@ static void call_all(struct data_plane *plane, char **argv)
 int main(int argc, char **argv)
 {
 	enum mode mode = mode_of(argc, argv);
-	enum mesh_plane_protocol protocol = mode == CLIENT2 || mode == ALLOCATIONS2 ? MESH_PLANE_HTTP2 : MESH_PLANE_HTTP1;
+	enum mesh_plane_protocol protocol =
+		mode == CLIENT2 || mode == ALLOCATIONS2 ? MESH_PLANE_HTTP2 : MESH_PLANE_HTTP1;
 	struct data_plane plane;
 
 	if (mode == NONE)
-		fail("usage", "server DIR | allocations[2] DIR | client|client2|egress DIR PORT IN_FLIGHT WARM CALLS SERVER_PID");
+		fail("usage", "server DIR | allocations[2] DIR | client|client2|egress DIR PORT IN_FLIGHT WARM CALLS "
+			      "SERVER_PID");
 	memset(answer, 'x', sizeof(answer));
 	if (protocol == MESH_PLANE_HTTP2)
 		request.version = MESH_HTTP_2;

@@ -88,7 +88,8 @@ void mesh_plane_open(struct data_plane *plane, const char *dir, bool server, enu
 	if (data_plane_open(plane, 1, mem) ||
 	    mesh_secret_new(&mesh_mem_default, mesh_slice_of("default"), read_file(dir, pem), read_file(dir, key), none,
 			    &plane->certificate) ||
-	    mesh_secret_new(&mesh_mem_default, mesh_slice_of("ROOTCA"), none, none, read_file(dir, "ca.pem"), &plane->roots))
+	    mesh_secret_new(&mesh_mem_default, mesh_slice_of("ROOTCA"), none, none, read_file(dir, "ca.pem"),
+			    &plane->roots))
 		fail("mesh", "cannot be opened");
 	plane->inbound = DATA_PLANE_STRICT;
 	plane->edit_chain = edit_chain;
@@ -105,10 +106,15 @@ void mesh_plane_close(struct data_plane *plane)
 	mesh_secret_release(plane->roots);
 }
 
-struct mesh_listener *mesh_plane_listen(struct data_plane *plane, mesh_handler_fn *handler, void *user, size_t request_bytes_max)
+struct mesh_listener *mesh_plane_listen(struct data_plane *plane, mesh_handler_fn *handler, void *user,
+					size_t request_bytes_max)
 {
-	struct mesh_listen_options options = {.size = sizeof(options), .handler = handler, .user = user,
-					      .address = "127.0.0.1", .request_bytes_max = request_bytes_max, .grace_ms = 100};
+	struct mesh_listen_options options = {.size = sizeof(options),
+					      .handler = handler,
+					      .user = user,
+					      .address = "127.0.0.1",
+					      .request_bytes_max = request_bytes_max,
+					      .grace_ms = 100};
 	struct mesh_listener *listener;
 
 	data_plane_publish(plane);

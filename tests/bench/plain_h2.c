@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What HTTP/2 through the mesh is compared with: nghttp2 over OpenSSL in plain C, one connection. `plain_h2 server DIR` prints
- * its port and answers 1 KiB to each request until its input ends; `plain_h2 client DIR PORT IN_FLIGHT WARM CALLS SERVER_PID`
- * asks and prints what measure.h says. No routes, no bounds, no time limits, a blocking read at the client: the floor that
- * nghttp2 and OpenSSL leave. TLS is mutual, TLS 1.3 AES-128-GCM. DIR holds ca.pem and each side's .pem and .key.
+ * What HTTP/2 through the mesh is compared with: nghttp2 over OpenSSL in plain C, one connection. `plain_h2 server
+ * DIR` prints its port and answers 1 KiB to each request until its input ends; `plain_h2 client DIR PORT IN_FLIGHT
+ * WARM CALLS SERVER_PID` asks and prints what measure.h says. No routes, no bounds, no time limits, a blocking read at
+ * the client: the floor that nghttp2 and OpenSSL leave. TLS is mutual, TLS 1.3 AES-128-GCM. DIR holds ca.pem and each
+ * side's .pem and .key.
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -77,12 +78,16 @@ static bool receive(struct peer *peer)
 	return len > 0;
 }
 
-#define FIELD(name, value) {(uint8_t *)name, (uint8_t *)value, sizeof(name) - 1, sizeof(value) - 1, NGHTTP2_NV_FLAG_NONE}
+#define FIELD(name, value)                                                                                             \
+	{                                                                                                              \
+		(uint8_t *)name, (uint8_t *)value, sizeof(name) - 1, sizeof(value) - 1, NGHTTP2_NV_FLAG_NONE           \
+	}
 
 static void ask(struct peer *peer, struct slot *slot)
 {
-	const nghttp2_nv fields[] = {FIELD(":method", "GET"), FIELD(":scheme", "https"), FIELD(":authority", "reviews:9080"),
-				     FIELD(":path", "/1k"), FIELD("user-agent", "bench"), FIELD("accept", "*/*")};
+	const nghttp2_nv fields[] = {
+		FIELD(":method", "GET"), FIELD(":scheme", "https"),    FIELD(":authority", "reviews:9080"),
+		FIELD(":path", "/1k"),   FIELD("user-agent", "bench"), FIELD("accept", "*/*")};
 
 	if (peer->measure->started == peer->measure->warm + peer->measure->calls)
 		return;
@@ -106,7 +111,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 {
 	struct peer *peer = user;
 
-	if (peer->measure && name_len == 7 && !memcmp(name, ":status", 7) && (value_len != 3 || memcmp(value, "200", 3)))
+	if (peer->measure && name_len == 7 && !memcmp(name, ":status", 7) &&
+	    (value_len != 3 || memcmp(value, "200", 3)))
 		fail("answer is not 200");
 	return 0;
 }
@@ -144,7 +150,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 
 	if (peer->measure || frame->hd.type != NGHTTP2_HEADERS || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		return 0;
-	return nghttp2_submit_response(session, frame->hd.stream_id, fields, sizeof(fields) / sizeof(fields[0]), &provider);
+	return nghttp2_submit_response(session, frame->hd.stream_id, fields, sizeof(fields) / sizeof(fields[0]),
+				       &provider);
 }
 
 static void open_session(struct peer *peer, SSL_CTX *ctx, int fd)
@@ -210,7 +217,8 @@ static void serve(SSL_CTX *ctx)
 
 static void client(SSL_CTX *ctx, uint16_t port, size_t in_flight, struct measure *measure)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in to = {
+		.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	struct peer peer = {.measure = measure};
 	struct slot slots[IN_FLIGHT_MAX];
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -247,7 +255,8 @@ int main(int argc, char **argv)
 		in_flight = strtoul(argv[4], NULL, 10);
 		if (!in_flight || in_flight > IN_FLIGHT_MAX)
 			fail("IN_FLIGHT is 1 to 256");
-		measure_open(&measure, strtoul(argv[5], NULL, 10), strtoul(argv[6], NULL, 10), (pid_t)strtol(argv[7], NULL, 10));
+		measure_open(&measure, strtoul(argv[5], NULL, 10), strtoul(argv[6], NULL, 10),
+			     (pid_t)strtol(argv[7], NULL, 10));
 		client(ctx, (uint16_t)strtoul(argv[3], NULL, 10), in_flight, &measure);
 	}
 	SSL_CTX_free(ctx);

@@ -14,12 +14,13 @@ static void fail(const char *what)
 	exit(1);
 }
 
-static int choose(SSL *ssl, const unsigned char **out, unsigned char *len, const unsigned char *offered, unsigned offered_len,
-		  void *protocol)
+static int choose(SSL *ssl, const unsigned char **out, unsigned char *len, const unsigned char *offered,
+		  unsigned offered_len, void *protocol)
 {
 	const unsigned char *ours = protocol;
 
-	return SSL_select_next_proto((unsigned char **)out, len, ours, ours[0] + 1u, offered, offered_len) == OPENSSL_NPN_NEGOTIATED
+	return SSL_select_next_proto((unsigned char **)out, len, ours, ours[0] + 1u, offered, offered_len) ==
+			       OPENSSL_NPN_NEGOTIATED
 		       ? SSL_TLSEXT_ERR_OK
 		       : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
@@ -34,8 +35,10 @@ SSL_CTX *plain_tls_context(const char *dir, bool server, const char *protocol)
 	snprintf(pem, sizeof(pem), "%s/%s.pem", dir, who);
 	snprintf(key, sizeof(key), "%s/%s.key", dir, who);
 	if (!ctx || SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
-	    SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256") != 1 || SSL_CTX_use_certificate_chain_file(ctx, pem) != 1 ||
-	    SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 || SSL_CTX_load_verify_locations(ctx, ca, NULL) != 1)
+	    SSL_CTX_set_ciphersuites(ctx, "TLS_AES_128_GCM_SHA256") != 1 ||
+	    SSL_CTX_use_certificate_chain_file(ctx, pem) != 1 ||
+	    SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1 ||
+	    SSL_CTX_load_verify_locations(ctx, ca, NULL) != 1)
 		fail("TLS context");
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 	SSL_CTX_set_read_ahead(ctx, 1);

@@ -4,13 +4,16 @@
  * programs get out of the same machine: blocking sockets, SSL_write and SSL_read of 64 KiB, the same suite and kind of
  * certificates, one thread on each side. Rounds alternate; ratios are taken within a round, medians over rounds.
  *
- *     throughput [MiB per run: 1024] [rounds: 5]
+ *     throughput [MiB per run: 1024] [rounds: 5] [apart]
+ *
+ * `apart`: each side has a CPU of its own. Else the scheduler decides, and its choice is what two runs differ by most.
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -45,6 +48,21 @@ static void need(bool good, const char *what)
 		return;
 	fprintf(stderr, "throughput: %s failed\n", what);
 	exit(1);
+}
+
+enum side { CLIENT, SERVER };
+
+static bool apart;
+
+/* This thread, and those it makes from here on. */
+static void place(enum side side)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(side, &cpus);
+	if (apart)
+		need(!pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus), "a CPU for each side");
 }
 
 /* ---- plain OpenSSL */
@@ -87,6 +105,7 @@ static void *plain_side(void *argument)
 	SSL *ssl = SSL_new(ctx);
 	uint64_t done = 0;
 
+	place(side->server ? SERVER : CLIENT);
 	SSL_set_fd(ssl, side->fd);
 	need((side->server ? SSL_accept(ssl) : SSL_connect(ssl)) == 1, "the handshake");
 	while (done < side->bytes) {
@@ -276,11 +295,14 @@ int main(int argc, char **argv)
 	unsigned rounds = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 5;
 	struct tcp_pair pair;
 
-	if (!mib || !rounds || rounds > ROUNDS_MAX) {
-		fprintf(stderr, "usage: throughput [MiB per run] [rounds, at most %d]\n", ROUNDS_MAX);
+	apart = argc > 3 && !strcmp(argv[3], "apart");
+	if (!mib || !rounds || rounds > ROUNDS_MAX || argc > 4 || (argc > 3 && !apart)) {
+		fprintf(stderr, "usage: throughput [MiB per run] [rounds, at most %d] [apart]\n", ROUNDS_MAX);
 		return 2;
 	}
+	place(SERVER); /* its workers begin here */
 	tcp_pair_open(&pair, NULL);
+	place(CLIENT);
 	pair.handler = serve;
 	pair.exchange = true;
 	tcp_pair_publish(&pair);

@@ -96,7 +96,8 @@ def tcp(port, first=False):
         return Seen(json.loads(out)["peer_identity"])
 
     def by_socket(matrix, client, server):
-        argv = [TCP_PEER, "call", *(["--first"] if first else []), "--seconds", "2" if client == NONE else "10", address_of(matrix, client, server),
+        argv = [TCP_PEER, "call", *(["--first"] if first else []), "--seconds", "2" if client == NONE else "10",
+                address_of(matrix, client, server),
                 str(PORTS[port])]
         code, out, err = run(matrix.clients[client], argv)
         result = json.loads(out or "{}")

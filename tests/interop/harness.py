@@ -160,7 +160,8 @@ class Load:
     def __init__(self, pod, url=ECHO_URL, concurrency=8, interval_ms=10, env=None, options=()):
         self.pod = pod
         self.results = []
-        self.argv = _call_argv(url, ["-n", "1000000000", "-c", str(concurrency), "--interval-ms", str(interval_ms), *options])
+        self.argv = _call_argv(url, ["-n", "1000000000", "-c", str(concurrency), "--interval-ms", str(interval_ms),
+                                     *options])
         self.env = env
         self._process = None
         self._reader = None

@@ -85,7 +85,8 @@ class Matrix:
     def _start_mesh_servers(self, pod):
         for port in ("http", "http2"):
             pod.start([program("echo"), "--port", str(PORTS[port]), "--name", pod.name], f"{pod.name}-{port}")
-        self.mirror = pod.start([lab_program("mirror"), pod.name, *[str(PORTS[port]) for port in ("auto", "http-mirror", "http2-mirror", "tcp")],
+        mirrored = [str(PORTS[port]) for port in ("auto", "http-mirror", "http2-mirror", "tcp")]
+        self.mirror = pod.start([lab_program("mirror"), pod.name, *mirrored,
                                  f"{PORTS['tcp-first']}:first"], f"{pod.name}-mirror")
 
         pod.start([lab_program("grpcecho"), "serve", str(PORTS["grpc-echo"])], f"{pod.name}-grpc-echo")

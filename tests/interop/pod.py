@@ -99,7 +99,8 @@ class Pod:
         """
         files = {"/etc/hosts": self.lab_directory / "hosts"}
         if self.record.get("cluster_names"):
-            files = {"/etc/hosts": self.lab_directory / "hosts.services", "/etc/resolv.conf": self.lab_directory / "resolv.conf"}
+            files = {"/etc/hosts": self.lab_directory / "hosts.services",
+                     "/etc/resolv.conf": self.lab_directory / "resolv.conf"}
         files["/run"] = self.directory / "run"
         mounts = "".join(f"mount --bind {shlex.quote(str(source))} {target} && " for target, source in files.items())
         mounts += 'exec "$@"'

@@ -121,7 +121,7 @@ class Sidecar:
 
 
 class Proxyless:
-    """The agent of a pod whose gRPC library takes its configuration from istiod itself; `environment` is for its programs."""
+    """The agent of a pod whose gRPC library asks istiod itself; `environment` is for the pod's programs."""
 
     BOOTSTRAP = PLACE + "/etc/istio/proxy/grpc-bootstrap.json"
     environment = {"GRPC_XDS_BOOTSTRAP": BOOTSTRAP, "GRPC_XDS_EXPERIMENTAL_SECURITY_SUPPORT": "true"}

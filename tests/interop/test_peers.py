@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do Envoy's view of libmesh and libmesh's view of Envoy agree, and does Istio's own test application find what it expects?"""
+"""Do Envoy's view of libmesh and libmesh's of Envoy agree, and does Istio's test application find what it expects?"""
 
 import base64
 import hashlib
@@ -123,7 +123,8 @@ class PeerViews(PeerCase):
             with self.subTest(port):
                 cluster = f"outbound|{PORTS[port]}||inner.default.svc.cluster.local"
                 url = f"http://inner:{PORTS[port]}/"
-                out, rose = self.counted("inner", lambda url=url, option=option: self.in_sidecar("curl", "-sS", option, url))
+                out, rose = self.counted("inner", lambda url=url, option=option:
+                                         self.in_sidecar("curl", "-sS", option, url))
                 seen = json.loads(out)
                 self.assertEqual((seen["peer_identity"], seen["protocol"]), (client.identity, protocol))
                 self.assertEqual(XFCC.search(seen["headers"]["x-forwarded-client-cert"]).groups(),

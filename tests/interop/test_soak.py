@@ -29,7 +29,8 @@ REQUESTS = 10_000
 STREAMS = 1_000
 ROOM_KIB = 24 * 1024  # what memory may grow by, whatever the size of a body
 # version, options of lab-soak, option of curl, port
-VERSIONS = (("HTTP/1.1", (), "--http1.1", "http-mirror"), ("HTTP/2", ("--http2",), "--http2-prior-knowledge", "http2-mirror"))
+VERSIONS = (("HTTP/1.1", (), "--http1.1", "http-mirror"),
+            ("HTTP/2", ("--http2",), "--http2-prior-knowledge", "http2-mirror"))
 
 
 def status_kib(process: Process, field):

@@ -35,7 +35,7 @@ ONLY_IN = [
     (r"nghttp2/", r"http/mux_http2\w*\.[ch]"),
     (r"zlib\.h", r"grpc/"),
     (r"openssl/", r"(net|identity)/|policy/jwt\w*\.[ch]"),
-    (r".*\.pb-c\.h", r"xds/(decode|json)\w*\.[ch]|xds/(ads|node|type_registry)\.c|identity/(ca_client|sds)\.c|telemetry/otlp\.c|api/grpc_health\.c"),
+    (r".*\.pb-c\.h", r"xds/(decode|json)\w*\.[ch]|xds/(ads|ads_request|node|type_registry)\.c|identity/(ca_client|sds)\.c|telemetry/otlp\.c|api/grpc_health\.c"),
     (r"protobuf-c/", r"grpc/|api/grpc\w*\.[ch]|xds/|control/message\.[ch]|identity/(ca_client|sds)\.c|telemetry/otlp\.c"),
     (r"jansson\.h", r"xds/"),
     (r"re2/", r"base/regex\.cc"),

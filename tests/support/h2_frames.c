@@ -21,7 +21,7 @@ void h2_bytes(struct buf *out, const void *bytes, size_t len)
 		abort();
 }
 
-void h2_u32(struct buf *out, uint32_t value)
+static void put_u32(struct buf *out, uint32_t value)
 {
 	const uint8_t bytes[4] = {(uint8_t)(value >> 24), (uint8_t)(value >> 16), (uint8_t)(value >> 8),
 				  (uint8_t)value};
@@ -45,13 +45,6 @@ void h2_preface(struct buf *out)
 {
 	h2_bytes(out, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 24);
 	h2_frame(out, H2_SETTINGS, 0, 0, NULL, 0);
-}
-
-void h2_setting(struct buf *out, unsigned id, uint32_t value)
-{
-	put_head(out, 6, H2_SETTINGS, 0, 0);
-	h2_bytes(out, (const uint8_t[]){(uint8_t)(id >> 8), (uint8_t)id}, 2);
-	h2_u32(out, value);
 }
 
 void h2_settings_ack(struct buf *out)
@@ -133,13 +126,13 @@ void h2_data(struct buf *out, uint32_t stream, unsigned flags, const char *text)
 void h2_rst(struct buf *out, uint32_t stream, uint32_t code)
 {
 	put_head(out, 4, H2_RST_STREAM, 0, stream);
-	h2_u32(out, code);
+	put_u32(out, code);
 }
 
 void h2_window_update(struct buf *out, uint32_t stream, uint32_t increment)
 {
 	put_head(out, 4, H2_WINDOW_UPDATE, 0, stream);
-	h2_u32(out, increment);
+	put_u32(out, increment);
 }
 
 void h2_ping(struct buf *out, unsigned flags, const char eight[8])
@@ -150,13 +143,13 @@ void h2_ping(struct buf *out, unsigned flags, const char eight[8])
 void h2_goaway(struct buf *out, uint32_t last, uint32_t code)
 {
 	put_head(out, 8, H2_GOAWAY, 0, 0);
-	h2_u32(out, last);
-	h2_u32(out, code);
+	put_u32(out, last);
+	put_u32(out, code);
 }
 
 void h2_priority(struct buf *out, uint32_t stream, uint32_t depends_on)
 {
 	put_head(out, 5, H2_PRIORITY, 0, stream);
-	h2_u32(out, depends_on);
+	put_u32(out, depends_on);
 	h2_bytes(out, "\x10", 1);
 }

@@ -57,17 +57,13 @@ enum h2_code {
 	H2_HTTP_1_1_REQUIRED,
 };
 
-const char *h2_code_name(uint32_t code); /* "CANCEL"; a code of no name is "CODE" */
-
 /* Each appends to *out. No memory: the test ends. */
 void h2_bytes(struct buf *out, const void *bytes, size_t len);
-void h2_u32(struct buf *out, uint32_t value);
 void h2_frame(struct buf *out, unsigned type, unsigned flags, uint32_t stream, const void *payload, size_t len);
 /* `claimed` stands in the frame's head, whatever its payload's length. */
 void h2_frame_claiming(struct buf *out, uint32_t claimed, unsigned type, unsigned flags, uint32_t stream,
 		       const void *payload, size_t len);
 void h2_preface(struct buf *out); /* the client's 24 bytes and empty SETTINGS */
-void h2_setting(struct buf *out, unsigned id, uint32_t value);
 void h2_settings_ack(struct buf *out);
 /* `fields`: lines "name: value\n", pseudo fields ":name: value\n". */
 void h2_headers(struct buf *out, uint32_t stream, unsigned flags, const char *fields);

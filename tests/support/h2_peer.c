@@ -18,7 +18,8 @@ struct heard {
 	const uint8_t *payload;
 };
 
-const char *h2_code_name(uint32_t code)
+/* A code of no name is "CODE". */
+static const char *code_name(uint32_t code)
 {
 	static const char *const names[] = {
 		"NO_ERROR",
@@ -171,7 +172,7 @@ static void hear(struct h2_peer *peer, const struct heard *frame)
 		hear_headers(peer, frame);
 		return;
 	case H2_RST_STREAM:
-		tell(peer, "rst %u %s;", frame->stream, frame->len == 4 ? h2_code_name(u32(at)) : "bad-length");
+		tell(peer, "rst %u %s;", frame->stream, frame->len == 4 ? code_name(u32(at)) : "bad-length");
 		return;
 	case H2_SETTINGS:
 		hear_settings(peer, frame);
@@ -182,7 +183,7 @@ static void hear(struct h2_peer *peer, const struct heard *frame)
 		return;
 	case H2_GOAWAY:
 		if (frame->len >= 8)
-			tell(peer, "goaway %u %s %.*s;", u32(at), h2_code_name(u32(at + 4)), (int)frame->len - 8,
+			tell(peer, "goaway %u %s %.*s;", u32(at), code_name(u32(at + 4)), (int)frame->len - 8,
 			     at + 8);
 		return;
 	case H2_WINDOW_UPDATE:

@@ -65,7 +65,8 @@ int raw_listen(uint16_t *port)
 	return fd;
 }
 
-int raw_accept(int listener)
+/* The next connection; -1 when the listening socket was shut down. */
+static int next_connection(int listener)
 {
 	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 
@@ -190,7 +191,7 @@ static void *run(void *argument)
 	struct raw_server *server = argument;
 	int fd;
 
-	while ((fd = raw_accept(server->fd)) >= 0) {
+	while ((fd = next_connection(server->fd)) >= 0) {
 		server->serve(server, fd, atomic_fetch_add(&server->accepted, 1));
 		close(fd);
 	}

@@ -11,8 +11,6 @@
 
 int raw_connect(uint16_t port);
 int raw_listen(uint16_t *port);
-/* The next connection; -1 when the listening socket was shut down. */
-int raw_accept(int listener);
 /* All of it, or until the peer is gone: then false. */
 bool raw_send(int fd, const void *data, size_t len);
 bool raw_say(int fd, const char *text);

@@ -144,14 +144,14 @@ static void edit_chain(struct data_plane *plane, struct chain *chain, struct are
 	http->requests_per_connection_max = served->http.requests_per_connection_max;
 	http->upgrades = served->upgrades;
 	http->upgrade_count = served->upgrade_count;
-	if (!served->deny)
+	if (!served->deny && !served->rules)
 		return;
 	deny_all.rules = &deny_rules;
 	http->filters = mesh_arena_array(arena, 1, sizeof(*http->filters));
 	http->filter_count = 1;
 	http->filters[0].kind = HTTP_FILTER_AUTHZ;
 	http->filters[0].name = mesh_slice_of("rbac");
-	http->filters[0].authz = &deny_all;
+	http->filters[0].authz = served->rules ? served->rules : &deny_all;
 }
 
 static void edit_routes(struct data_plane *plane, struct route_config *routes, bool inbound)
@@ -162,6 +162,10 @@ static void edit_routes(struct data_plane *plane, struct route_config *routes, b
 	if (!inbound)
 		return;
 	route->idle_timeout_ns = served->route_idle_ns;
+	if (served->route_upgrade.protocol.len) {
+		route->upgrades = &served->route_upgrade;
+		route->upgrade_count = 1;
+	}
 	if (served->no_route)
 		routes->hosts[0].route_count = 0;
 }

@@ -33,8 +33,10 @@ struct served {
 	int64_t route_idle_ns;
 	uint32_t grace_ms; /* of the listener */
 	bool no_route, deny, network_only;
+	struct authz_config *rules; /* of the inbound chain, in place of `deny`'s */
 	struct mesh_slice *upgrades;
 	size_t upgrade_count;
+	struct route_upgrade route_upgrade; /* with a protocol: of the route */
 	struct mesh_call *held[HELD_MAX];
 	atomic_uint held_count, calls, done, taken;
 	atomic_int last_error;

@@ -153,7 +153,9 @@ static void validity(void **state)
 		assert_int_equal(mesh_header_name_valid(mesh_slice_make(text + 1, 1)), token);
 		assert_int_equal(mesh_header_value_valid(mesh_slice_make(text, 3)), shown);
 		assert_int_equal(mesh_header_value_valid(mesh_slice_make(text + 1, 1)), shown && c != ' ' && c != '\t');
+		assert_int_equal(mesh_header_word_valid(mesh_slice_make(text, 3)), c > ' ' && c != 0x7f);
 	}
+	assert_false(mesh_header_word_valid(S("")));
 	assert_false(mesh_header_name_valid(S("")));
 	assert_false(mesh_header_name_valid(S(":path")));
 	assert_true(mesh_header_value_valid(S("")));
@@ -162,11 +164,23 @@ static void validity(void **state)
 	assert_false(mesh_header_value_valid(S("\ta")));
 }
 
+static void hop_by_hop(void **state)
+{
+	static const char *const own[] = {"Connection", "transfer-encoding", "keep-alive", "proxy-connection", "upgrade", "TE",
+					  "trailer"};
+	static const char *const others[] = {"", "content-length", "host", "t", "tee", "x-connection", "trailers"};
+
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		assert_true(mesh_header_hop_by_hop(mesh_slice_of(own[i])));
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_false(mesh_header_hop_by_hop(mesh_slice_of(others[i])));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(getting), TEST(changing), TEST(copying), TEST(joining), TEST(many), TEST(validity),
+		TEST(getting), TEST(changing), TEST(copying), TEST(joining), TEST(many), TEST(validity), TEST(hop_by_hop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

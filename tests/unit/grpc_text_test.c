@@ -50,7 +50,9 @@ static void codes_of_errors(void **state)
 {
 	static const int table[][2] = {{0, MESH_GRPC_OK},
 				       {MESH_ERROR_CANCELLED, MESH_GRPC_CANCELLED},
-				       {MESH_ERROR_TIMEOUT, MESH_GRPC_DEADLINE_EXCEEDED},
+				       {MESH_ERROR_TIMEOUT, MESH_GRPC_UNAVAILABLE},
+				       {MESH_ERROR_IDLE_TIMEOUT, MESH_GRPC_UNAVAILABLE},
+				       {MESH_ERROR_DURATION, MESH_GRPC_DEADLINE_EXCEEDED},
 				       {MESH_ERROR_NO_ENDPOINT, MESH_GRPC_UNAVAILABLE},
 				       {MESH_ERROR_CONNECT, MESH_GRPC_UNAVAILABLE},
 				       {MESH_ERROR_REFUSED, MESH_GRPC_UNAVAILABLE},
@@ -66,6 +68,21 @@ static void codes_of_errors(void **state)
 
 	for (size_t i = 0; i < COUNT(table); i++)
 		assert_int_equal(mesh_grpc_code_of_error(table[i][0]), table[i][1]);
+}
+
+/* A limit of the mesh is what a sidecar makes of it, the application's own is a deadline. */
+static void codes_of_limits(void **state)
+{
+	static const int errors[] = {MESH_ERROR_TIMEOUT, MESH_ERROR_IDLE_TIMEOUT, MESH_ERROR_CONNECT_TIMEOUT,
+				     MESH_ERROR_DURATION};
+
+	for (size_t i = 0; i < COUNT(errors); i++)
+		assert_int_equal(mesh_grpc_code_of_failure(errors[i], 504, true), MESH_GRPC_DEADLINE_EXCEEDED);
+	assert_int_equal(mesh_grpc_code_of_failure(MESH_ERROR_RESET, 503, true), MESH_GRPC_UNAVAILABLE);
+	assert_int_equal(mesh_grpc_code_of_failure(MESH_ERROR_TIMEOUT, 504, false), MESH_GRPC_UNAVAILABLE);
+	assert_int_equal(mesh_grpc_code_of_failure(MESH_ERROR_DURATION, 504, false), MESH_GRPC_DEADLINE_EXCEEDED);
+	assert_int_equal(mesh_grpc_code_of_failure(MESH_ERROR_IDLE_TIMEOUT, 504, false), MESH_GRPC_UNAVAILABLE);
+	assert_int_equal(mesh_grpc_code_of_failure(MESH_ERROR_IDLE_TIMEOUT, 408, false), MESH_GRPC_UNKNOWN);
 }
 
 static void codes_of_resets(void **state)
@@ -222,7 +239,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(codes_of_http),    cmocka_unit_test(codes_of_errors),	cmocka_unit_test(codes_of_text),
-		cmocka_unit_test(codes_of_resets),
+		cmocka_unit_test(codes_of_limits),  cmocka_unit_test(codes_of_resets),
 		cmocka_unit_test(timeouts_printed), cmocka_unit_test(timeouts_read),	cmocka_unit_test(words),
 		cmocka_unit_test(content_types),    cmocka_unit_test(encodings),	cmocka_unit_test(metadata_encoded),
 		cmocka_unit_test(metadata_refused), cmocka_unit_test(metadata_decoded),

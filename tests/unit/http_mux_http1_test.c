@@ -63,9 +63,13 @@ static void on_interim(struct exchange *e, struct http_head *head)
 	note(e, "interim %d;", head->status);
 }
 
+static bool pause_at_data;
+
 static void on_data(struct exchange *e, struct mesh_slice data)
 {
 	note(e, "data %.*s;", data.len > 20 ? 20 : (int)data.len, data.data);
+	if (pause_at_data)
+		mesh_exchange_pause(e, true);
 }
 
 static void on_end(struct exchange *e, struct headers *trailers)
@@ -473,6 +477,22 @@ static void test_pause_holds_data_back(void **state)
 	close_fixture(&f);
 }
 
+/* Whoever pauses while taking the last bytes is told of the end afterwards, though there is nothing left to read. */
+static void test_pause_at_the_last_bytes(void **state)
+{
+	struct fixture f;
+
+	open_fixture(&f, true);
+	pause_at_data = true;
+	receive(&f, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab");
+	pause_at_data = false;
+	assert_string_equal(f.seen[0].log, "head POST /;data ab;");
+	mesh_exchange_pause(&f.seen[0].exchange, false);
+	mesh_mux_flush(f.mux);
+	assert_string_equal(f.seen[0].log, "head POST /;data ab;end;");
+	close_fixture(&f);
+}
+
 static void test_promised_length_is_kept(void **state)
 {
 	struct http_head head = {.status = 200, .content_length = 3};
@@ -527,6 +547,7 @@ int main(void)
 		cmocka_unit_test(test_server_sends_a_large_body_at_once),
 		cmocka_unit_test(test_server_takes_what_was_sniffed),
 		cmocka_unit_test(test_pause_holds_data_back),
+		cmocka_unit_test(test_pause_at_the_last_bytes),
 		cmocka_unit_test(test_promised_length_is_kept),
 		cmocka_unit_test(test_headers_cannot_end_lines),
 	};

@@ -197,6 +197,8 @@ static void undecidable(void **state)
 		{.kind = AUTHZ_URL_PATH, .string = prefix("/")},
 		{.kind = AUTHZ_URI_TEMPLATE, .string = prefix("/")},
 		{.kind = AUTHZ_HEADER, .header = token},
+		{.kind = AUTHZ_METADATA},
+		{.kind = AUTHZ_METADATA, .metadata_invert = true},
 		{.kind = AUTHZ_REMOTE_IP, .cidr = range("0.0.0.0", 0)},
 		{.kind = AUTHZ_DESTINATION_PORT, .port_from = 1},
 		{.kind = AUTHZ_NOT, .count = 0},

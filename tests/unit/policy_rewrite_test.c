@@ -106,6 +106,7 @@ static void test_authority(void **state)
 	rewrite.weighted = &weighted;
 	assert_int_equal(mesh_rewrite_request(&rewrite, &arena, &authority, &path, &headers), 0);
 	assert_true(mesh_slice_equal(authority, S("narrow")));
+	assert_ptr_not_equal(authority.data, weighted.host_rewrite.data); /* it outlives the configuration */
 }
 
 static void test_path_prefix(void **state)

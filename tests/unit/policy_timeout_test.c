@@ -176,6 +176,7 @@ static void upgrades(void **state)
 	struct mesh_slice listed[] = {MESH_SLICE("websocket"), MESH_SLICE("spdy/3.1")};
 	struct route_upgrade own[] = {{MESH_SLICE("websocket"), false}, {MESH_SLICE("chat"), true}};
 	const struct http_config http = {.upgrades = listed, .upgrade_count = 2}, none = {0};
+	const struct http_config closed = {.closed_upgrades = &own[1].protocol, .closed_upgrade_count = 1};
 	const struct route route = {.upgrades = own, .upgrade_count = 2}, silent = {0};
 
 	(void)state;
@@ -183,6 +184,7 @@ static void upgrades(void **state)
 	assert_true(mesh_upgrade_allowed(&http, &silent, MESH_SLICE("spdy/3.1")));
 	assert_false(mesh_upgrade_allowed(&http, &silent, MESH_SLICE("spdy")));
 	assert_false(mesh_upgrade_allowed(&http, &route, MESH_SLICE("websocket")));
+	assert_false(mesh_upgrade_allowed(&closed, &route, MESH_SLICE("chat"))); /* whose filters would not be run */
 	assert_true(mesh_upgrade_allowed(&http, &route, MESH_SLICE("spdy/3.1")));
 	assert_true(mesh_upgrade_allowed(&none, &route, MESH_SLICE("CHAT")));
 	assert_false(mesh_upgrade_allowed(&none, &silent, MESH_SLICE("chat")));

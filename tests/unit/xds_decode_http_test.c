@@ -171,6 +171,8 @@ static void upgrades(void **state)
 	assert_int_equal(http->upgrade_count, 2);
 	assert_text(http->upgrades[0], "websocket");
 	assert_text(http->upgrades[1], "other");
+	assert_int_equal(http->closed_upgrade_count, 1);
+	assert_text(http->closed_upgrades[0], "connect");
 	assert_string_equal(decode_fixture_notes(&f),
 			    IN_HCM "upgrade_configs[2]: \"CONNECT\": filters of its own are not supported\n");
 	mesh_config_object_release(listener);

@@ -142,6 +142,26 @@ static void deadline_is_told(void **state)
 	assert_true(code == MESH_GRPC_DEADLINE_EXCEEDED || code == MESH_GRPC_CANCELLED);
 }
 
+/* The mesh gives up before the application would, or where it would not: as if nobody was there. */
+static void route_timeout_is_no_deadline(void **state)
+{
+	static const uint32_t deadlines_ms[] = {0, 10000};
+	Grpc__Testing__Empty message = GRPC__TESTING__EMPTY__INIT;
+	struct mesh_grpc_request request = grpc_request_to("UnimplementedCall");
+	struct mesh_grpc_call *call;
+
+	grpc_now->plane.timeout_ns = 30000000;
+	data_plane_publish(&grpc_now->plane);
+	for (size_t i = 0; i < sizeof(deadlines_ms) / sizeof(deadlines_ms[0]); i++) {
+		request.deadline_ms = deadlines_ms[i];
+		assert_int_equal(mesh_grpc_unary(grpc_now->plane.mesh, &request, &message.base, &call),
+				 MESH_GRPC_UNAVAILABLE);
+		assert_int_equal(mesh_call_result(mesh_grpc_transport(call))->status, MESH_ERROR_TIMEOUT);
+		mesh_grpc_release(call);
+		grpc_wait_done();
+	}
+}
+
 static void cancel_is_told(void **state)
 {
 	struct mesh_grpc_request request = grpc_request_to("UnimplementedCall");
@@ -371,6 +391,7 @@ int main(void)
 		TEST(answered_later_elsewhere),
 		TEST(answered_too_late),
 		TEST(deadline_is_told),
+		TEST(route_timeout_is_no_deadline),
 		TEST(cancel_is_told),
 		TEST(compressed),
 		TEST(bounds),

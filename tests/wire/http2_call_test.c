@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 
 #include "support/h2_scene.h"
 
@@ -188,6 +189,59 @@ static void test_upgrade_the_peer_does_not_know(void **state)
 	assert_null(strstr(scene->stories[0], "CONNECT"));
 }
 
+/* It leaves nothing behind on a connection that knows already: that one grows old as others do. */
+static void test_upgrade_on_a_kept_connection(void **state)
+{
+	struct h2_scene *scene = *state;
+	struct mesh_request request = h2_scene_request(scene, "GET", "/");
+	struct mesh_call *call;
+
+	scene->plane.edit_chain = allow_websocket;
+	scene->idle_ns = 100000000;
+	H2_PLAY(scene, {{NULL, "settings; ack;"}, {"headers 1 ", H2_OK(1)}});
+	h2_scene_expect(h2_scene_call(scene, "GET", "/"), 0, 200, 1);
+	request.upgrade = mesh_slice_of("websocket");
+	request.more_body = true;
+	call = h2_scene_start(scene, &request, NULL, NULL);
+	assert_int_equal(mesh_call_wait(call, WAIT_MS), MESH_ERROR_PROTOCOL);
+	mesh_call_release(call);
+	for (int i = 0; i < 300 && !h2_scene_stat(scene, "upstream_cx_idle_timeout"); i++)
+		h2_scene_run(scene, 10);
+	assert_int_equal(h2_scene_stat(scene, "upstream_cx_idle_timeout"), 1);
+}
+
+/* What the application sends between two tries follows all of what went out by the first. */
+static void test_body_between_two_tries(void **state)
+{
+	static struct retry_config retry = {.on = RETRY_5XX, .retries = 1, .backoff_base_ns = 1000000000,
+					    .backoff_max_ns = 1000000000};
+	static char body[60000];
+	struct h2_scene *scene = *state;
+	struct mesh_request request = h2_scene_request(scene, "POST", "/");
+	struct mesh_call *call;
+	size_t bytes = 0;
+	unsigned one;
+
+	scene->plane.retry = &retry;
+	H2_PLAY(scene, {{NULL, "settings 4=1000000; window 0 1000000; ack;"}, {"data 1 ", "headers 1 5 :status: 503;"},
+			{"END", H2_OK(3)}});
+	request.more_body = true;
+	call = h2_scene_start(scene, &request, NULL, NULL);
+	assert_int_equal(mesh_call_send(call, mesh_slice_make(body, sizeof(body)), false), 0);
+	for (int i = 0; i < 300 && !h2_scene_stat(scene, "upstream_rq_5xx"); i++)
+		h2_scene_run(scene, 10);
+	assert_null(mesh_call_result(call));
+	for (int last = 0; last < 2; last++) /* with these it is too long to keep */
+		while (mesh_call_send(call, mesh_slice_make(body, 10000), last) == MESH_ERROR_AGAIN)
+			assert_int_equal(mesh_call_wait_writable(call, WAIT_MS), 0);
+	h2_scene_expect(call, 0, 200, 2);
+	h2_scene_end(scene);
+	for (const char *at = scene->stories[0]; (at = strstr(at, "data 3 ")); at++)
+		if (sscanf(at, "data 3 %u", &one) == 1)
+			bytes += one;
+	assert_int_equal(bytes, sizeof(body) + 20000);
+}
+
 static void test_window_of_a_paused_call(void **state)
 {
 	struct h2_scene *scene = *state;
@@ -223,6 +277,8 @@ int main(void)
 		TEST(test_interim),
 		TEST(test_grpc_deadline),
 		TEST(test_upgrade_the_peer_does_not_know),
+		TEST(test_upgrade_on_a_kept_connection),
+		TEST(test_body_between_two_tries),
 		TEST(test_window_of_a_paused_call),
 	};
 

@@ -335,6 +335,39 @@ static void test_unwatched_end_beside_another_call(void **state)
 	assert_int_equal(h2_scene_stat(scene, "upstream_cx_total"), 2);
 }
 
+/* Answers one request, then repeats its settings. */
+static void say_settings_for_ever(struct raw_server *server, int fd, unsigned number)
+{
+	struct h2_peer peer;
+
+	h2_peer_init(&peer, fd);
+	if (h2_peer_take_preface(&peer)) {
+		h2_say(&peer.out, "settings; ack;");
+		h2_peer_say(&peer);
+		h2_peer_until(&peer, "headers 1 ");
+		h2_say(&peer.out, H2_OK(1));
+		for (int i = 0; i < 200 && h2_peer_say(&peer); i++) {
+			usleep(20 * 1000);
+			h2_say(&peer.out, "settings;");
+		}
+	}
+	h2_peer_free(&peer);
+}
+
+/* A peer that talks of the connection alone does not keep it. */
+static void test_settings_are_no_use_of_it(void **state)
+{
+	struct h2_scene *scene = *state;
+
+	scene->server.serve = say_settings_for_ever;
+	scene->idle_ns = 200 * (int64_t)MS;
+	data_plane_publish(&scene->plane);
+	h2_scene_expect(h2_scene_call(scene, "GET", "/"), 0, 200, 1);
+	for (int i = 0; i < 150 && !h2_scene_stat(scene, "upstream_cx_idle_timeout"); i++)
+		h2_scene_run(scene, 10);
+	assert_int_equal(h2_scene_stat(scene, "upstream_cx_idle_timeout"), 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, h2_scene_open, h2_scene_close)
@@ -355,6 +388,7 @@ int main(void)
 		TEST(test_longest_duration),
 		TEST(test_unwatched_end_is_noticed),
 		TEST(test_unwatched_end_beside_another_call),
+		TEST(test_settings_are_no_use_of_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

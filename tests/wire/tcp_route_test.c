@@ -344,6 +344,7 @@ static size_t client_hello(char *into, size_t room, const char *name)
 
 	SSL_set_bio(ssl, in, out);
 	SSL_set_tlsext_host_name(ssl, name);
+	SSL_set_alpn_protos(ssl, (const unsigned char *)"\x08http/1.1", 9);
 	SSL_connect(ssl);
 	n = BIO_read(out, into, (int)room);
 	assert_true(n > 100);
@@ -413,6 +414,31 @@ static void test_routed_by_sni(void **state)
 	mesh_stream_close(stream);
 }
 
+static void split_by_alpn_alone(struct tcp_pair *pair, struct listener_config *listener, bool inbound)
+{
+	split_by_protocol(pair, listener, inbound);
+	if (!inbound)
+		listener->chains[0].match.transport = (struct mesh_slice){NULL, 0};
+}
+
+/* A listener finds out what its inspectors are for: without that for TLS, a hello is bytes like others. */
+static void test_no_inspector_for_tls(void **state)
+{
+	struct tcp_pair *pair = *state;
+	char hello[2048];
+	size_t len = client_hello(hello, sizeof(hello), "one.example");
+	struct mesh_stream *stream;
+
+	pair->edit_listener = split_by_alpn_alone;
+	tcp_pair_publish(pair);
+	stream = dial_to(pair, "10.0.0.1:9080");
+	assert_int_equal(tcp_pair_write(stream, hello, len), 0);
+	assert_ends(stream, MESH_ERROR_PROTOCOL, "UPE", "as HTTP"); /* its ALPN says so */
+	inspect_tls = false;
+	tcp_pair_publish(pair);
+	assert_carries(dial_to(pair, "10.0.0.1:9080"), hello, len);
+}
+
 /* ---- the listener's side */
 
 static void make_http(struct tcp_pair *pair, struct chain *chain, struct arena *arena, bool inbound)
@@ -478,6 +504,7 @@ static void test_silent_client(void **state)
 	close(fd);
 	/* TLS that is not the mesh's is the application's, from its first byte; so are bytes of no known kind */
 	pair->first = NULL;
+	pair->mutual = true;
 	fd = raw_connect(pair->client.ports[0]);
 	assert_true(raw_send(fd, hello, len));
 	for (size_t got = 0; got < len;) {
@@ -488,12 +515,53 @@ static void test_silent_client(void **state)
 		assert_memory_equal(echo, hello + got, (size_t)n);
 		got += (size_t)n;
 	}
+	assert_false(pair->mutual); /* whoever that is: nobody looked at a certificate */
 	close(fd);
 	fd = raw_connect(pair->client.ports[0]);
 	back[0] = '\0';
 	assert_true(raw_say(fd, "\x01plain bytes"));
 	assert_true(raw_until(fd, back, sizeof(back), "plain bytes"));
 	close(fd);
+}
+
+/* Looks for a server name and nothing else. */
+static void inbound_names(struct tcp_pair *pair, struct listener_config *listener, bool inbound)
+{
+	static struct mesh_slice nobody = {"nobody.example", 14};
+
+	if (!inbound)
+		return;
+	listener->tls_inspector = true;
+	listener->default_chain = &listener->chains[1];
+	listener->chains[1] = listener->chains[0];
+	listener->chains[0].match.server_names = &nobody;
+	listener->chains[0].match.server_name_count = 1;
+}
+
+/* Who waits with the first byte until configuration changed is judged by the new one: what counts as HTTP, too. */
+static void test_configuration_before_the_first_byte(void **state)
+{
+	static const char get[] = "GET / HTTP/1.1\r\nHost: reviews\r\n\r\n";
+	struct tcp_pair *pair = *state;
+	int fd[2];
+
+	pair->edit_listener = inbound_names;
+	tcp_pair_publish(pair);
+	fd[0] = raw_connect(pair->client.ports[0]);
+	nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+	pair->edit_listener = inbound_auto;
+	filters_ns = 0;
+	tcp_pair_publish(pair);
+	nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+	fd[1] = raw_connect(pair->client.ports[0]);
+	for (int i = 0; i < 2; i++) {
+		char byte;
+
+		assert_true(raw_say(fd[i], get));
+		assert_true(read(fd[i], &byte, 1) <= 0); /* HTTP is refused there */
+		close(fd[i]);
+	}
+	assert_int_equal(atomic_load(&pair->accepted), 0);
 }
 
 static void answer(struct mesh_call *call, void *user)
@@ -580,8 +648,10 @@ int main(void)
 		AUTO(test_first_bytes_decide),
 		AUTO(test_server_first_on_an_auto_port),
 		TEST(test_routed_by_sni),
+		AUTO(test_no_inspector_for_tls),
 		TEST(test_http_port_refuses_streams),
 		TEST(test_silent_client),
+		TEST(test_configuration_before_the_first_byte),
 		TEST(test_both_handlers),
 		TEST(test_policy_changes_under_a_stream),
 	};

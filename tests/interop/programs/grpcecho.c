@@ -36,8 +36,8 @@ static void echo(Proto__EchoTestService_Service *service, const Proto__EchoReque
 static int serve(struct mesh *mesh, const char *port)
 {
 	Proto__EchoTestService_Service service = PROTO__ECHO_TEST_SERVICE__INIT();
-	struct mesh_listen_options options = {.size = sizeof(options), .port = (uint16_t)strtoul(port, NULL, 10),
-					      .handler = mesh_grpc_handle};
+	struct mesh_listen_options options = {
+		.size = sizeof(options), .port = (uint16_t)strtoul(port, NULL, 10), .handler = mesh_grpc_handle};
 	struct mesh_listener *listener = NULL;
 	struct mesh_grpc_server *server;
 	sigset_t ends;
@@ -79,8 +79,11 @@ static void print_json(const char *name, struct mesh_slice text)
 
 static int call_once(struct mesh *mesh, const char *authority, char *words)
 {
-	struct mesh_grpc_request to = {.size = sizeof(to), .authority = mesh_slice_of(authority), .method = "Echo",
-				       .service = &proto__echo_test_service__descriptor, .deadline_ms = CALL_MS};
+	struct mesh_grpc_request to = {.size = sizeof(to),
+				       .authority = mesh_slice_of(authority),
+				       .method = "Echo",
+				       .service = &proto__echo_test_service__descriptor,
+				       .deadline_ms = CALL_MS};
 	Proto__EchoRequest request = PROTO__ECHO_REQUEST__INIT;
 	const Proto__EchoResponse *response;
 	const struct mesh_peer *peer;

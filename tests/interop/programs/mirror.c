@@ -90,11 +90,12 @@ static void on_done(struct mesh_call *call, void *user)
 /* The answer begins with who asks, as far as the server knows, and goes on with the request's body. */
 static void serve_call(struct mesh_call *call, void *user)
 {
-	static const struct mesh_call_events events = {.size = sizeof(events), .data = on_data, .end = on_end,
-						       .writable = on_writable, .done = on_done};
+	static const struct mesh_call_events events = {
+		.size = sizeof(events), .data = on_data, .end = on_end, .writable = on_writable, .done = on_done};
 	const struct mesh_peer *peer = mesh_call_peer(call);
-	struct mesh_header headers[] = {{mesh_slice_of("lab-client"), peer ? peer->identity : (struct mesh_slice){0}},
-					{mesh_slice_of("lab-protocol"), peer ? peer->protocol : (struct mesh_slice){0}}};
+	struct mesh_header headers[] = {
+		{mesh_slice_of("lab-client"), peer ? peer->identity : (struct mesh_slice){0}},
+		{mesh_slice_of("lab-protocol"), peer ? peer->protocol : (struct mesh_slice){0}}};
 	struct pending *pending = calloc(1, sizeof(*pending));
 
 	for (size_t i = 0; i < sizeof(headers) / sizeof(*headers); i++)
@@ -164,12 +165,13 @@ static void on_closed(struct mesh_stream *stream, void *user)
 
 static void serve_stream(struct mesh_stream *stream, void *user)
 {
-	static const struct mesh_stream_events events = {.size = sizeof(events), .readable = mirror, .writable = mirror,
-							 .closed = on_closed};
+	static const struct mesh_stream_events events = {
+		.size = sizeof(events), .readable = mirror, .writable = mirror, .closed = on_closed};
 	const bool *first = user;
 	struct pending *pending = calloc(1, sizeof(*pending));
 
-	if (!pending || (*first && !keep(pending, mesh_slice_of(greeting))) || mesh_stream_on(stream, &events, pending) < 0) {
+	if (!pending || (*first && !keep(pending, mesh_slice_of(greeting))) ||
+	    mesh_stream_on(stream, &events, pending) < 0) {
 		mesh_stream_close(stream);
 		if (pending)
 			forget(pending);
@@ -188,8 +190,11 @@ static void log_line(void *user, enum mesh_log_level level, const char *subject,
 
 static int listen_on(struct mesh *mesh, const char *word, bool *first, struct mesh_listener **listener)
 {
-	struct mesh_listen_options options = {.size = sizeof(options), .handler = serve_call, .stream_handler = serve_stream,
-					      .user = first, .grace_ms = DRAIN_MS};
+	struct mesh_listen_options options = {.size = sizeof(options),
+					      .handler = serve_call,
+					      .stream_handler = serve_stream,
+					      .user = first,
+					      .grace_ms = DRAIN_MS};
 	char *end;
 	int rc;
 

@@ -17,7 +17,15 @@
 #include <string.h>
 #include <time.h>
 
-enum { READY_MS = 30000, CALL_MS = 600000, CHUNK_BYTES = 16384, CALL_BYTES = 3000, HOLD_S = 2, STREAMS_MAX = 100000, PERIOD = 251 };
+enum {
+	READY_MS = 30000,
+	CALL_MS = 600000,
+	CHUNK_BYTES = 16384,
+	CALL_BYTES = 3000,
+	HOLD_S = 2,
+	STREAMS_MAX = 100000,
+	PERIOD = 251
+};
 
 struct run {
 	struct mesh *mesh;
@@ -151,12 +159,14 @@ static void finish(struct check *check, int rc)
 	}
 	run->open -= check->head;
 	run->connections += result && result->connect_us != 0;
-	if (rc >= 0 && result && result->http_status == 200 && !result->status && !check->wrong && check->received == check->sent)
+	if (rc >= 0 && result && result->http_status == 200 && !result->status && !check->wrong &&
+	    check->received == check->sent)
 		run->good++;
 	else if (!*run->why)
-		snprintf(run->why, sizeof(run->why), "call %lu: %s, %s (%s), HTTP %d, sent %llu, received %llu%s: %.*s", run->calls,
-			 mesh_error_name(rc < 0 ? rc : 0), result ? mesh_error_name(result->status) : "not started",
-			 result ? result->flag : "-", result ? result->http_status : 0, (unsigned long long)check->sent,
+		snprintf(run->why, sizeof(run->why), "call %lu: %s, %s (%s), HTTP %d, sent %llu, received %llu%s: %.*s",
+			 run->calls, mesh_error_name(rc < 0 ? rc : 0),
+			 result ? mesh_error_name(result->status) : "not started", result ? result->flag : "-",
+			 result ? result->http_status : 0, (unsigned long long)check->sent,
 			 (unsigned long long)check->received, check->wrong ? ", not what was sent" : "",
 			 result ? (int)result->why.len : 0, result && result->why.data ? result->why.data : "");
 	mesh_call_release(check->call);
@@ -223,7 +233,8 @@ static void measure(struct run *run, const char *what, unsigned long number)
 		work(run, what, number);
 	peak = status_kib("VmHWM:");
 	after = descriptors();
-	printf("{\"calls\": %lu, \"good\": %lu, \"connections\": %lu, \"open\": %lu, \"seconds\": %.3f, \"rss_kib\": %ld, "
+	printf("{\"calls\": %lu, \"good\": %lu, \"connections\": %lu, \"open\": %lu, \"seconds\": %.3f, \"rss_kib\": "
+	       "%ld, "
 	       "\"peak_kib\": %ld, \"fds\": %u, \"fds_after\": %u}\n",
 	       run->calls, run->good, run->connections, run->open_most, now() - began, rss, peak, before, after);
 	if (*run->why)
@@ -238,7 +249,9 @@ static void log_line(void *user, enum mesh_log_level level, const char *subject,
 int main(int argc, char **argv)
 {
 	struct mesh_options options = {.size = sizeof(options), .log = log_line};
-	struct run run = {.request = {.size = sizeof(run.request), .method = mesh_slice_of("POST"), .more_body = true,
+	struct run run = {.request = {.size = sizeof(run.request),
+				      .method = mesh_slice_of("POST"),
+				      .more_body = true,
 				      .timeout_ms = CALL_MS}};
 	unsigned long number = argc > 3 ? strtoul(argv[argc - 1], NULL, 10) : 0;
 	const char *what = argc > 3 ? argv[argc - 3] : "", *url = argc > 3 ? argv[argc - 2] : "", *slash;

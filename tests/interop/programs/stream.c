@@ -54,8 +54,8 @@ static int exchange(struct mesh_stream *stream, size_t *received)
 		int what = 0, rc;
 
 		if (!half) {
-			n = out < BYTES ? mesh_stream_write(stream, (struct mesh_slice){sent + out, BYTES - out}) :
-					  mesh_stream_shutdown(stream);
+			n = out < BYTES ? mesh_stream_write(stream, (struct mesh_slice){sent + out, BYTES - out})
+					: mesh_stream_shutdown(stream);
 			if (n < 0 && n != MESH_ERROR_AGAIN)
 				return (int)n;
 			half = out == BYTES && n >= 0;
@@ -75,7 +75,8 @@ static int exchange(struct mesh_stream *stream, size_t *received)
 			ended = true;
 		}
 		/* wait only when neither direction got on */
-		if ((what & MESH_STREAM_READABLE) && (half || (what & MESH_STREAM_WRITABLE)) && (rc = await(stream, what)) < 0)
+		if ((what & MESH_STREAM_READABLE) && (half || (what & MESH_STREAM_WRITABLE)) &&
+		    (rc = await(stream, what)) < 0)
 			return rc;
 	}
 	return 0;
@@ -87,16 +88,18 @@ static void report(struct mesh_stream *stream, int rc, size_t received, const ch
 	const struct mesh_stream_result *result = mesh_stream_result(stream);
 	struct mesh_slice identity = peer ? peer->identity : (struct mesh_slice){0};
 
-	printf("{\"ok\": %s, \"received\": %zu, \"peer_identity\": \"%.*s\", \"status\": \"%s\", \"flag\": \"%s\", \"why\": \"%s\"}\n",
-	       *why ? "false" : "true", received, (int)identity.len, identity.data ? identity.data : "", mesh_error_name(rc),
-	       result->flag, why);
+	printf("{\"ok\": %s, \"received\": %zu, \"peer_identity\": \"%.*s\", \"status\": \"%s\", \"flag\": \"%s\", "
+	       "\"why\": \"%s\"}\n",
+	       *why ? "false" : "true", received, (int)identity.len, identity.data ? identity.data : "",
+	       mesh_error_name(rc), result->flag, why);
 	if (result->why.len)
 		fprintf(stderr, "lab-stream: %.*s\n", (int)result->why.len, result->why.data);
 }
 
 static int call(struct mesh *mesh, const char *target, bool first)
 {
-	struct mesh_stream_options options = {.size = sizeof(options), .target = mesh_slice_of(target), .server_first = first};
+	struct mesh_stream_options options = {
+		.size = sizeof(options), .target = mesh_slice_of(target), .server_first = first};
 	struct mesh_stream *stream;
 	const char *why = "";
 	size_t received = 0;
