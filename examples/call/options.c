@@ -11,7 +11,8 @@ static const char usage[] =
 	"usage: mesh-call [-X METHOD] [-H 'name: value'].. [-d BODY|@FILE] [-n COUNT] [-c CONCURRENCY] [--interval-ms T]\n"
 	"                 [--timeout-ms T] [--ready-ms T] [--http2] [--json] [--stats] [--config-dump FILE] [-v]\n"
 	"                 http://HOST[:PORT][/PATH]\n"
-	"Calls a service of the mesh from inside this process, joined as the environment says (README.md, \"Joining\").\n"
+	"--http2: as an application that speaks HTTP/2, for ports where the mesh leaves the version to it (README.md, \"HTTP\n"
+	"versions\"). Calls a service of the mesh from inside this process, joined as the environment says (README.md, \"Joining\").\n"
 	"Exit status: 0 every call got a response, 1 some did not, 2 the command line or the joining failed.\n";
 
 enum { DAY_MS = 86400000 };

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* greeter-client HOST:PORT NAME..: greets the first by a unary call, then all of them in a stream. */
+/* Greets the first by a unary call, then all of them in a stream. */
 #include <mesh/grpc.h>
 #include <mesh/mesh.h>
 
 #include <greeter.pb-c.h>
 #include <stdio.h>
+
+static const char usage[] =
+	"usage: greeter-client HOST:PORT NAME..\n"
+	"Has the first greeted by a unary call and then all of them in a stream, in the mesh that the environment says\n"
+	"(README.md, \"Joining\"). Exit status: 0 all were, 1 not, 2 the command line or the joining failed.\n";
 
 static int tell(const char *what, struct mesh_grpc_call *call, int code)
 {
@@ -62,19 +67,25 @@ int main(int argc, char **argv)
 {
 	struct mesh_grpc_request to = {
 		.size = sizeof(to), .service = &greeter__greeter__descriptor, .deadline_ms = 5000};
+	char why[512] = "";
+	struct mesh_options join = {.size = sizeof(join), .error_buffer = why, .error_buffer_bytes = sizeof(why)};
 	struct mesh *mesh = NULL;
 	int rc;
 
 	if (argc < 3)
-		return fprintf(stderr, "usage: greeter-client HOST:PORT NAME..\n"), 2;
+		return fputs(usage, stderr), 2;
 	to.authority = mesh_slice_of(argv[1]);
-	rc = mesh_open(NULL, &mesh);
-	if (!rc)
+	rc = mesh_open(&join, &mesh);
+	if (!rc) {
 		rc = mesh_wait_ready(mesh, 30000);
-	if (!rc)
-		rc = greet_one(mesh, &to, argv[2]) | greet_all(mesh, &to, argv + 2);
-	else
-		fprintf(stderr, "greeter-client: %s\n", mesh_error_text(rc));
+		mesh_status_text(mesh, why, sizeof(why));
+	}
+	if (rc) {
+		fprintf(stderr, "greeter-client: %s: %s\n", mesh_error_text(rc), why);
+		rc = 2;
+	} else {
+		rc = greet_one(mesh, &to, argv[2]) | greet_all(mesh, &to, argv + 2) ? 1 : 0;
+	}
 	mesh_close(mesh);
-	return rc ? 1 : 0;
+	return rc;
 }

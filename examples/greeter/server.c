@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* greeter-server PORT: says hello, once (a generated service) and to everybody in a stream, and tells of its health. */
+/* Says hello, once (a generated service) and to everybody in a stream, and tells of its health. */
 #include <mesh/grpc.h>
 #include <mesh/mesh.h>
 
@@ -7,6 +7,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+static const char usage[] =
+	"usage: greeter-server [PORT]\n"
+	"Serves greeter.Greeter and grpc.health.v1.Health on that port (9090; 0: any free one) of the mesh that the environment\n"
+	"says (README.md, \"Joining\"), until SIGTERM. Exit status: 0 after that, 1 it could not join or listen, 2 the command line.\n";
 
 static void say_hello(Greeter__Greeter_Service *service, const Greeter__HelloRequest *request,
 		      Greeter__HelloReply_Closure closure, void *closure_data)
@@ -44,21 +49,33 @@ static void say_hello_to_all(struct mesh_grpc_call *call, void *user)
 	mesh_grpc_on(call, &events, NULL);
 }
 
+static int take_port(const char *text, uint16_t *port)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+
+	*port = (uint16_t)value;
+	return *text >= '0' && *text <= '9' && !*end && value <= 65535 ? 0 : -1;
+}
+
 int main(int argc, char **argv)
 {
+	char why[512] = "";
+	struct mesh_options join = {.size = sizeof(join), .error_buffer = why, .error_buffer_bytes = sizeof(why)};
 	Greeter__Greeter_Service service = {.base = GREETER__GREETER__BASE_INIT, .say_hello = say_hello};
-	struct mesh_listen_options listen = {.size = sizeof(listen), .handler = mesh_grpc_handle};
+	struct mesh_listen_options listen = {.size = sizeof(listen), .port = 9090, .handler = mesh_grpc_handle};
 	struct mesh_grpc_server *server = NULL;
 	struct mesh_listener *listener = NULL;
 	struct mesh *mesh = NULL;
 	sigset_t ends;
 	int rc, number;
 
-	listen.port = (uint16_t)(argc > 1 ? atoi(argv[1]) : 9090);
+	if (argc > 2 || (argc == 2 && take_port(argv[1], &listen.port)))
+		return fputs(usage, stderr), 2;
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &ends, NULL); /* before there are threads */
-	rc = mesh_open(NULL, &mesh);
+	rc = mesh_open(&join, &mesh);
 	if (!rc)
 		rc = mesh_grpc_server_new(mesh, NULL, &server);
 	if (!rc)
@@ -71,8 +88,14 @@ int main(int argc, char **argv)
 	listen.user = server;
 	if (!rc)
 		rc = mesh_listen(mesh, &listen, &listener);
-	if (!rc && !sigwait(&ends, &number))
+	if (rc) {
+		fprintf(stderr, "greeter-server: %s%s%s\n", mesh_error_text(rc), *why ? ": " : "", why);
+	} else {
+		printf("listening on port %u\n", mesh_listener_port(listener));
+		fflush(stdout);
+		sigwait(&ends, &number);
 		mesh_drain(mesh, 5000);
+	}
 	mesh_listener_close(listener);
 	mesh_grpc_server_free(server);
 	mesh_close(mesh);

@@ -18,14 +18,16 @@ int main(void)
 	int code = mesh_open(NULL, &mesh);
 
 	if (code)
-		return 1;
+		return fprintf(stderr, "%s\n", mesh_error_text(code)), 1;
 	request.name = "you";
 	code = mesh_wait_ready(mesh, 30000);
 	if (!code)
 		code = mesh_grpc_unary(mesh, &to, &request.base, &call);
-	if (code == MESH_GRPC_OK)
+	if (code < 0)
+		fprintf(stderr, "%s\n", mesh_error_text(code));
+	else if (code == MESH_GRPC_OK)
 		printf("%s\n", ((const Greeter__HelloReply *)mesh_grpc_reply(call))->text);
-	else if (code > 0)
+	else
 		printf("%s %.*s\n", mesh_grpc_code_name(code), (int)mesh_grpc_result(call)->message.len,
 		       mesh_grpc_result(call)->message.data);
 	if (code >= 0)

@@ -4,6 +4,7 @@
 #include <mesh/grpc.h>
 #include <mesh/mesh.h>
 #include <signal.h>
+#include <stdio.h>
 
 static void say_hello(Greeter__Greeter_Service *service, const Greeter__HelloRequest *request,
 		      Greeter__HelloReply_Closure closure, void *closure_data)
@@ -22,16 +23,25 @@ int main(void)
 	struct mesh_listener *listener = NULL;
 	struct mesh *mesh = NULL;
 	sigset_t ends;
-	int rc = sigemptyset(&ends) | sigaddset(&ends, SIGTERM) | sigprocmask(SIG_BLOCK, &ends, NULL), number;
+	int rc, number;
 
-	if (!rc && !mesh_open(NULL, &mesh) && !mesh_grpc_server_new(mesh, NULL, &server) &&
-	    !mesh_grpc_server_add(server, &service.base)) {
-		options.user = server;
-		if (!mesh_listen(mesh, &options, &listener))
-			sigwait(&ends, &number);
-	}
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGTERM);
+	sigprocmask(SIG_BLOCK, &ends, NULL); /* before there are threads, for sigwait */
+	rc = mesh_open(NULL, &mesh);
+	if (!rc)
+		rc = mesh_grpc_server_new(mesh, NULL, &server);
+	if (!rc)
+		rc = mesh_grpc_server_add(server, &service.base);
+	options.user = server;
+	if (!rc)
+		rc = mesh_listen(mesh, &options, &listener);
+	if (rc)
+		fprintf(stderr, "%s\n", mesh_error_text(rc));
+	else if (!sigwait(&ends, &number))
+		mesh_drain(mesh, 5000);
 	mesh_listener_close(listener);
 	mesh_grpc_server_free(server);
 	mesh_close(mesh);
-	return 0;
+	return rc ? 1 : 0;
 }

@@ -112,7 +112,9 @@ struct mesh_grpc_request {
 	struct mesh_slice path;      /* instead of both: "/pkg.Greeter/SayHello"; messages are bytes */
 	const struct mesh_header *metadata;
 	size_t metadata_count;
-	uint32_t deadline_ms;        /* bound on the whole call from its start, told to the server; 0: none but the route's */
+	/* bound on the whole call from its start, told to the server: DEADLINE_EXCEEDED; 0: none but the mesh's own, whose end is
+	 * UNAVAILABLE as a sidecar tells it */
+	uint32_t deadline_ms;
 	enum mesh_grpc_encoding encoding; /* of messages sent */
 	size_t message_bytes_max;    /* bound on a message received, after decompression too; 0: 4 MiB, at most 1 GiB */
 	/* mesh_grpc_unary: while there is nothing to call (configuration, endpoint, connection), waits, to the deadline */

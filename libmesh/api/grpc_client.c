@@ -57,6 +57,7 @@ static void on_data(struct mesh_call *transport, struct mesh_slice data, void *u
 
 static void on_end(struct mesh_call *transport, void *user)
 {
+	const struct mesh_peer *peer = mesh_call_peer(transport); /* none of an answer that the routes give by themselves */
 	struct mesh_grpc_call *call = user;
 	bool open;
 
@@ -66,7 +67,7 @@ static void on_end(struct mesh_call *transport, void *user)
 	call->out.ended = true;
 	pthread_mutex_unlock(&call->out.lock);
 	/* the server said how it ended: what would still be sent is not wanted. HTTP/2 ends the stream by itself */
-	if (open && !mesh_slice_equal(mesh_call_peer(transport)->protocol, MESH_SLICE("h2")))
+	if (open && peer && !mesh_slice_equal(peer->protocol, MESH_SLICE("h2")))
 		mesh_call_cancel(transport);
 }
 
@@ -135,11 +136,14 @@ static int guess(struct mesh_grpc_call *call, struct mesh_slice *words)
 	int status = mesh_call_http_status(call->transport);
 
 	if (result && result->status < 0) {
+		bool reset = result->status == MESH_ERROR_REMOTE_RESET &&
+			     mesh_slice_equal(mesh_call_peer(call->transport)->protocol, MESH_SLICE("h2"));
+		int code = reset ? mesh_grpc_code_of_reset(call->transport->client.attempt.exchange.reset_code)
+				 : mesh_grpc_code_of_failure(result->status, result->local_status, late);
+
 		*words = result->why;
-		return result->status == MESH_ERROR_REMOTE_RESET &&
-				       mesh_slice_equal(mesh_call_peer(call->transport)->protocol, MESH_SLICE("h2"))
-			       ? mesh_grpc_code_of_reset(call->transport->client.attempt.exchange.reset_code)
-			       : mesh_grpc_code_of_failure(result->status, result->local_status, late);
+		/* the server gave up for the same deadline, a moment before we did */
+		return code == MESH_GRPC_CANCELLED && reset && late ? MESH_GRPC_DEADLINE_EXCEEDED : code;
 	}
 	if (status == 200 && call->in.foreign)
 		return not_grpc(call, words);

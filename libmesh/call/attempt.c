@@ -213,23 +213,6 @@ const struct exchange_events mesh_attempt_events = {
 	.over = on_over,
 };
 
-/* Where the endpoints tried before are now. */
-static size_t find_tried(const struct client_call *client, uint32_t *indexes)
-{
-	const struct cluster *cluster = client->cluster;
-	size_t count = 0;
-
-	for (size_t i = 0; client->tried_count && i < cluster->count && count < CALL_TRIED_MAX; i++) {
-		size_t n = 0;
-
-		while (n < client->tried_count && client->tried[n] != cluster->lb[i].hash)
-			n++;
-		if (n < client->tried_count)
-			indexes[count++] = (uint32_t)i;
-	}
-	return count;
-}
-
 /* Chooses an endpoint that was not tried before where there is one. */
 static int attempt_pick(struct mesh_call *call, struct why *why)
 {
@@ -241,7 +224,8 @@ static int attempt_pick(struct mesh_call *call, struct why *why)
 
 	if (client->retry && client->retry->previous_hosts) {
 		choice.avoid = tried;
-		choice.avoid_count = find_tried(client, tried);
+		choice.avoid_count = mesh_cluster_find(client->cluster, client->tried, client->tried_count, tried,
+						       CALL_TRIED_MAX);
 		choice.avoid_attempts = client->retry->host_selection_attempts;
 	}
 	rc = mesh_cluster_pick(client->cluster, &choice, &attempt->endpoint, &index, why);

@@ -65,8 +65,8 @@ void mesh_inbound_wait_until(struct inbound *inbound, uint64_t at_ns)
 {
 	if (inbound->state != INBOUND_OPEN || (inbound->due_ns && inbound->due_ns <= at_ns))
 		return;
-	inbound->due_ns = at_ns;
-	mesh_timer_start_at(inbound->worker->env.loop, &inbound->timer, at_ns);
+	/* without memory for it whoever comes next tries again */
+	inbound->due_ns = mesh_timer_start_at(inbound->worker->env.loop, &inbound->timer, at_ns) ? 0 : at_ns;
 }
 
 /* A head is timed from its first byte: a peer that sends one now and then would never be late otherwise. */

@@ -65,32 +65,18 @@ void mesh_stream_give_up(struct mesh_stream *stream)
 	mesh_dial_kill(&one->dial);
 }
 
-static size_t find_tried(const struct stream_client *client, uint32_t *indexes)
-{
-	const struct cluster *cluster = client->cluster;
-	size_t count = 0;
-
-	for (size_t i = 0; client->tried_count && i < cluster->count && count < STREAM_TRIED_MAX; i++) {
-		size_t n = 0;
-
-		while (n < client->tried_count && client->tried[n] != cluster->lb[i].hash)
-			n++;
-		if (n < client->tried_count)
-			indexes[count++] = (uint32_t)i;
-	}
-	return count;
-}
-
 /* An endpoint that was not tried before, where there is one. */
 static int pick(struct mesh_stream *stream, struct endpoint **endpoint, struct why *why)
 {
 	struct stream_client *client = &stream->client;
 	uint32_t tried[STREAM_TRIED_MAX], index;
-	struct lb_choice choice = {.avoid = tried, .avoid_count = find_tried(client, tried)};
+	struct lb_choice choice = {.avoid = tried};
 	int rc;
 
 	if (client->cluster->config->kind == CLUSTER_ORIGINAL_DST)
 		return mesh_cluster_pick_address(client->cluster, &client->destination, endpoint, why);
+	choice.avoid_count =
+		mesh_cluster_find(client->cluster, client->tried, client->tried_count, tried, STREAM_TRIED_MAX);
 	choice.avoid_attempts = choice.avoid_count ? 8 : 0;
 	rc = mesh_cluster_pick(client->cluster, &choice, endpoint, &index, why);
 	if (!rc && client->tried_count < STREAM_TRIED_MAX)

@@ -78,30 +78,6 @@ static struct endpoint *endpoint_new(struct cluster *cluster, const struct endpo
 	return endpoint;
 }
 
-static bool labels_match(const struct transport_choice *choice, const struct endpoint_config *endpoint)
-{
-	for (size_t i = 0; i < choice->match_count; i++) {
-		size_t j = 0;
-
-		while (j < endpoint->transport_label_count &&
-		       !(mesh_slice_equal(choice->match[i].key, endpoint->transport_labels[j].key) &&
-			 mesh_slice_equal(choice->match[i].value, endpoint->transport_labels[j].value)))
-			j++;
-		if (j == endpoint->transport_label_count)
-			return false;
-	}
-	return true;
-}
-
-static const struct transport_choice *choose_transport(const struct cluster_config *config,
-						       const struct endpoint_config *endpoint)
-{
-	for (size_t i = 0; i < config->match_count; i++)
-		if (labels_match(&config->matches[i], endpoint))
-			return &config->matches[i];
-	return &config->fallback;
-}
-
 /* What a rebuild makes; swapped in whole or thrown away whole. */
 struct rebuild {
 	struct endpoint **active;
@@ -199,7 +175,7 @@ static void refresh_choices(struct cluster *cluster)
 	for (size_t l = 0; l < cluster->set->count; l++)
 		for (size_t i = 0; i < cluster->set->localities[l].count; i++, n++) {
 			cluster->active[n]->choice =
-				choose_transport(cluster->config, &cluster->set->localities[l].endpoints[i]);
+				mesh_cluster_transport(cluster->config, &cluster->set->localities[l].endpoints[i]);
 			if (cluster->active[n]->choice->unsupported) {
 				cluster->lb[n].excluded = true;
 				cluster->unsupported++;
@@ -374,7 +350,7 @@ int mesh_cluster_pick_address(struct cluster *cluster, const struct address *add
 	if (!endpoint)
 		return mesh_why(why, MESH_ERROR_NOMEM, "no memory for endpoint %s", text);
 	endpoint->retired = true;
-	endpoint->choice = choose_transport(cluster->config, &config);
+	endpoint->choice = mesh_cluster_transport(cluster->config, &config);
 	endpoint->users++;
 	*result = endpoint;
 	return 0;
@@ -393,4 +369,20 @@ void mesh_cluster_env_destroy(struct cluster_env *env)
 	MESH_MAP_EACH(slot, &env->clusters)
 		cluster_free(slot->value);
 	mesh_map_free(&env->clusters);
+}
+
+size_t mesh_cluster_find(const struct cluster *cluster, const uint32_t *hashes, size_t count, uint32_t *indexes,
+			 size_t room)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; count && i < cluster->count && found < room; i++) {
+		size_t n = 0;
+
+		while (n < count && hashes[n] != cluster->lb[i].hash)
+			n++;
+		if (n < count)
+			indexes[found++] = (uint32_t)i;
+	}
+	return found;
 }

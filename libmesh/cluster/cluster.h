@@ -84,6 +84,10 @@ struct mesh_slice mesh_pool_alpn(const struct pool *pool);
 /* As Envoy: what is configured goes out whatever was negotiated; only POOL_AUTO leaves it to the peer. */
 bool mesh_pool_speaks_http2(const struct pool *pool, const struct peer_info *peer);
 
+/* The first whose labels the endpoint has, else the fallback. */
+const struct transport_choice *mesh_cluster_transport(const struct cluster_config *config,
+						      const struct endpoint_config *endpoint);
+
 /* cluster.c */
 /* An endpoint for the next attempt; endpoint->users is incremented. NO_ENDPOINT with words. */
 int mesh_cluster_pick(struct cluster *cluster, const struct lb_choice *choice, struct endpoint **endpoint,
@@ -91,6 +95,9 @@ int mesh_cluster_pick(struct cluster *cluster, const struct lb_choice *choice, s
 /* The same of a CLUSTER_ORIGINAL_DST: that address itself. NOMEM. */
 int mesh_cluster_pick_address(struct cluster *cluster, const struct address *address, struct endpoint **endpoint,
 			      struct why *why);
+/* Where the endpoints with these hashes (of their lb_endpoint) are now: fills in indexes, returns how many. */
+size_t mesh_cluster_find(const struct cluster *cluster, const uint32_t *hashes, size_t count, uint32_t *indexes,
+			 size_t room);
 void mesh_endpoint_release(struct endpoint *endpoint);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decides with which version of HTTP a cluster is called, what ALPN is offered for it, and what an open connection speaks.
- * Refuses to know how either version works.
+ * Decides how a cluster is spoken to: with which version of HTTP, what ALPN is offered for it, what an open connection speaks,
+ * and in which transport. Refuses to know how any of them works.
  */
 #include "cluster/cluster.h"
 
@@ -58,4 +58,28 @@ bool mesh_pool_speaks_http2(const struct pool *pool, const struct peer_info *pee
 {
 	return pool->protocol == POOL_HTTP2 ||
 	       (pool->protocol == POOL_AUTO && mesh_slice_equal(peer->alpn, MESH_SLICE("h2")));
+}
+
+static bool labels_match(const struct transport_choice *choice, const struct endpoint_config *endpoint)
+{
+	for (size_t i = 0; i < choice->match_count; i++) {
+		size_t j = 0;
+
+		while (j < endpoint->transport_label_count &&
+		       !(mesh_slice_equal(choice->match[i].key, endpoint->transport_labels[j].key) &&
+			 mesh_slice_equal(choice->match[i].value, endpoint->transport_labels[j].value)))
+			j++;
+		if (j == endpoint->transport_label_count)
+			return false;
+	}
+	return true;
+}
+
+const struct transport_choice *mesh_cluster_transport(const struct cluster_config *config,
+						      const struct endpoint_config *endpoint)
+{
+	for (size_t i = 0; i < config->match_count; i++)
+		if (labels_match(&config->matches[i], endpoint))
+			return &config->matches[i];
+	return &config->fallback;
 }

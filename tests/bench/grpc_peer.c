@@ -14,6 +14,7 @@
 #include "echo.pb-c.h"
 #include "measure.h"
 #include "mesh_plane.h"
+#include "support/counted_mem.h"
 
 enum { MESSAGE = 1024 };
 
@@ -140,7 +141,7 @@ static void count_allocations(const char *dir)
 	struct measure measure;
 
 	for (int i = 0; i < 2; i++) {
-		mem[i] = mesh_plane_counted(&counts[i]);
+		mem[i] = counted_mem(&counts[i]);
 		mesh_plane_open(&planes[i], dir, i == 1, MESH_PLANE_HTTP2, &mem[i]);
 	}
 	server = server_new(&planes[1]);

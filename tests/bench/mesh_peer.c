@@ -13,6 +13,7 @@
 
 #include "measure.h"
 #include "mesh_plane.h"
+#include "support/counted_mem.h"
 
 static char answer[1024];
 
@@ -122,7 +123,7 @@ static void count_allocations(const char *dir, enum mesh_plane_protocol protocol
 	struct measure measure;
 
 	for (int i = 0; i < 2; i++) {
-		mem[i] = mesh_plane_counted(&counts[i]);
+		mem[i] = counted_mem(&counts[i]);
 		mesh_plane_open(&planes[i], dir, i == 1, protocol, &mem[i]);
 	}
 	listener = mesh_plane_listen(&planes[1], handler, NULL, 65536);

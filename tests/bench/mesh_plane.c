@@ -7,20 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ALICE "spiffe://cluster.local/ns/default/sa/alice"
-
-static struct authz_rule any = {.kind = AUTHZ_ANY};
-static struct authz_rule caller = {.kind = AUTHZ_AUTHENTICATED,
-				   .has_string = true,
-				   .string = {STRING_MATCH_EXACT, false, {ALICE, sizeof(ALICE) - 1}, NULL}};
-static struct authz_policy policy = {.name = {"callers", 7},
-				     .permissions = &any,
-				     .permission_count = 1,
-				     .principals = &caller,
-				     .principal_count = 1};
-static struct authz_rules rules = {.action = AUTHZ_ALLOW, .policies = &policy, .count = 1};
-static struct authz_config authz = {.rules = &rules};
-
 static void fail(const char *what, const char *why)
 {
 	fprintf(stderr, "mesh_plane: %s: %s\n", what, why);
@@ -42,19 +28,6 @@ static struct mesh_slice read_file(const char *dir, const char *name)
 	n = fread(into, 1, sizeof(text[0]), file);
 	fclose(file);
 	return (struct mesh_slice){into, n};
-}
-
-static void edit_chain(struct data_plane *plane, struct chain *chain, struct arena *arena, bool inbound)
-{
-	if (!inbound)
-		return;
-	chain->http->filters = mesh_arena_array(arena, 1, sizeof(*chain->http->filters));
-	if (!chain->http->filters)
-		fail("filter", "out of memory");
-	chain->http->filter_count = 1;
-	chain->http->filters[0].kind = HTTP_FILTER_AUTHZ;
-	chain->http->filters[0].name = mesh_slice_of("envoy.filters.http.rbac");
-	chain->http->filters[0].authz = &authz;
 }
 
 static void edit_cluster(struct data_plane *plane, struct cluster_config *cluster)
@@ -92,7 +65,7 @@ void mesh_plane_open(struct data_plane *plane, const char *dir, bool server, enu
 			    &plane->roots))
 		fail("mesh", "cannot be opened");
 	plane->inbound = DATA_PLANE_STRICT;
-	plane->edit_chain = edit_chain;
+	plane->edit_chain = data_plane_admit_alice;
 	plane->client_tls = protocol == MESH_PLANE_HTTP2 ? http2_tls() : &data_plane_istio_client;
 	plane->edit_cluster = edit_cluster;
 	protocols[server] = protocol;
@@ -133,26 +106,4 @@ void mesh_plane_serve(struct data_plane *plane, mesh_handler_fn *handler, void *
 	while (read(STDIN_FILENO, &byte, 1) > 0)
 		;
 	mesh_listener_close(listener);
-}
-
-static void *counted_alloc(void *user, size_t bytes)
-{
-	atomic_fetch_add((atomic_ulong *)user, 1);
-	return malloc(bytes);
-}
-
-static void *counted_resize(void *user, void *memory, size_t bytes)
-{
-	atomic_fetch_add((atomic_ulong *)user, 1);
-	return realloc(memory, bytes);
-}
-
-static void counted_release(void *user, void *memory)
-{
-	free(memory);
-}
-
-struct mesh_mem mesh_plane_counted(atomic_ulong *count)
-{
-	return (struct mesh_mem){counted_alloc, counted_resize, counted_release, count};
 }

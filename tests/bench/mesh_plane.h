@@ -3,8 +3,6 @@
 #ifndef MESH_TESTS_BENCH_MESH_PLANE_H
 #define MESH_TESTS_BENCH_MESH_PLANE_H
 
-#include <stdatomic.h>
-
 #include "support/data_plane.h"
 
 enum mesh_plane_protocol { MESH_PLANE_HTTP1, MESH_PLANE_HTTP2 };
@@ -22,7 +20,5 @@ struct mesh_listener *mesh_plane_listen(struct data_plane *plane, mesh_handler_f
 					size_t request_bytes_max);
 /* The same, prints the port and serves until the input ends. */
 void mesh_plane_serve(struct data_plane *plane, mesh_handler_fn *handler, void *user, size_t request_bytes_max);
-/* An allocator that counts how often it was asked. */
-struct mesh_mem mesh_plane_counted(atomic_ulong *count);
 
 #endif

@@ -16,6 +16,7 @@
 #include "identity/cert_store.h"
 #include "security/v1alpha1/ca.pb-c.h"
 #include "support/failing_mem.h"
+#include "support/file.h"
 #include "support/scripted_control.h"
 #include "support/test_ca.h"
 #include "xds/bootstrap.h"
@@ -198,15 +199,6 @@ static void runs_out(void **state)
 	assert_true(oom_run(store_reads, NULL) > 10);
 }
 
-static void write_file(const char *path, const char *text)
-{
-	FILE *file = fopen(path, "w");
-
-	assert_non_null(file);
-	assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
-	assert_int_equal(fclose(file), 0);
-}
-
 static int make_files(void **state)
 {
 	char *chain_pem, *key_pem;
@@ -220,10 +212,10 @@ static int make_files(void **state)
 	snprintf(key, sizeof(key), "%s/key", folder);
 	test_ca_make(&ca);
 	test_ca_issue(&ca, &(struct test_leaf){.uri = SPIFFE_ID}, &chain_pem, &key_pem);
-	write_file(token, "token=\"x\""); /* also read as labels */
-	write_file(root, ca.root_pem);
-	write_file(cert, chain_pem);
-	write_file(key, key_pem);
+	file_write(token, "token=\"x\""); /* also read as labels */
+	file_write(root, ca.root_pem);
+	file_write(cert, chain_pem);
+	file_write(key, key_pem);
 	free(chain_pem);
 	free(key_pem);
 	return 0;

@@ -18,6 +18,7 @@
 
 #include "security/v1alpha1/ca.pb-c.h"
 #include "support/failing_mem.h"
+#include "support/file.h"
 #include "support/scripted_control.h"
 #include "support/test_ca.h"
 #include "support/xds_response.h"
@@ -156,15 +157,6 @@ static void add(size_t at, enum xds_type type, struct xds_resource resource)
 	responses[at] = xds_response_pack(&arena, &response);
 }
 
-static void write_file(const char *path, const char *text)
-{
-	FILE *file = fopen(path, "w");
-
-	assert_non_null(file);
-	assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
-	assert_int_equal(fclose(file), 0);
-}
-
 static int make_all(void **state)
 {
 	snprintf(folder, sizeof(folder), "/tmp/mesh_client_oom_XXXXXX");
@@ -173,8 +165,8 @@ static int make_all(void **state)
 	snprintf(token, sizeof(token), "%s/token", folder);
 	snprintf(root, sizeof(root), "%s/root", folder);
 	test_ca_make(&ca);
-	write_file(token, "token");
-	write_file(root, ca.root_pem);
+	file_write(token, "token");
+	file_write(root, ca.root_pem);
 	mesh_arena_init(&arena, &mesh_mem_default, 0);
 	add(0, XDS_CLUSTER, xds_make_cluster(&arena, "1", "a"));
 	add(1, XDS_ENDPOINT, xds_make_endpoints(&arena, "1", "a"));

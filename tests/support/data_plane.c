@@ -231,3 +231,29 @@ void data_plane_close(struct data_plane *plane)
 {
 	mesh_teardown(plane->mesh);
 }
+
+void data_plane_admit_alice(struct data_plane *plane, struct chain *chain, struct arena *arena, bool inbound)
+{
+	static struct authz_rule any = {.kind = AUTHZ_ANY};
+	static struct authz_rule caller = {
+		.kind = AUTHZ_AUTHENTICATED,
+		.has_string = true,
+		.string = {STRING_MATCH_EXACT, false, {DATA_PLANE_ALICE, sizeof(DATA_PLANE_ALICE) - 1}, NULL}};
+	static struct authz_policy policy = {.name = {"callers", 7},
+					     .permissions = &any,
+					     .permission_count = 1,
+					     .principals = &caller,
+					     .principal_count = 1};
+	static struct authz_rules rules = {.action = AUTHZ_ALLOW, .policies = &policy, .count = 1};
+	static struct authz_config authz = {.rules = &rules};
+
+	if (!inbound)
+		return;
+	chain->http->filters = mesh_arena_array(arena, 1, sizeof(*chain->http->filters));
+	if (!chain->http->filters)
+		abort();
+	chain->http->filter_count = 1;
+	chain->http->filters[0].kind = HTTP_FILTER_AUTHZ;
+	chain->http->filters[0].name = mesh_slice_of("envoy.filters.http.rbac");
+	chain->http->filters[0].authz = &authz;
+}

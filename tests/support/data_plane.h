@@ -35,6 +35,11 @@ struct data_plane {
 /* Mutual TLS as Istio sets it up in a cluster: the server's exact identity, ALPN "istio", our certificate shown. */
 extern const struct tls_config data_plane_istio_client, data_plane_istio_server;
 
+#define DATA_PLANE_ALICE "spiffe://cluster.local/ns/default/sa/alice"
+
+/* An edit_chain: inbound, an authorization rule lets in who shows that identity, and nobody else. */
+void data_plane_admit_alice(struct data_plane *plane, struct chain *chain, struct arena *arena, bool inbound);
+
 /* Opens a mesh with `workers` library workers and everything unlimited. */
 int data_plane_open(struct data_plane *plane, unsigned workers, const struct mesh_mem *mem);
 /* Publishes: port 9080 routes "reviews" to the endpoints, any inbound port takes HTTP as `inbound` says. */

@@ -68,7 +68,7 @@ static struct http2_seen *seen_of(struct exchange *exchange)
 	return MESH_CONTAINER(exchange, struct http2_seen, exchange);
 }
 
-static void append(char *text, size_t room, const char *format, ...)
+void http2_append(char *text, size_t room, const char *format, ...)
 {
 	size_t len = strlen(text);
 	va_list args;
@@ -78,7 +78,7 @@ static void append(char *text, size_t room, const char *format, ...)
 	va_end(args);
 }
 
-#define NOTE(seen, ...) append((seen)->log, sizeof((seen)->log), __VA_ARGS__)
+#define NOTE(seen, ...) http2_append((seen)->log, sizeof((seen)->log), __VA_ARGS__)
 
 static void hook(struct http2_seen *seen, const char *event)
 {
@@ -89,7 +89,7 @@ static void hook(struct http2_seen *seen, const char *event)
 static void note_headers(char *text, size_t room, const struct headers *headers)
 {
 	for (size_t i = 0; i < headers->count; i++)
-		append(text, room, "%.*s=%.*s;", (int)headers->items[i].name.len, headers->items[i].name.data,
+		http2_append(text, room, "%.*s=%.*s;", (int)headers->items[i].name.len, headers->items[i].name.data,
 		       (int)headers->items[i].value.len, headers->items[i].value.data);
 }
 
@@ -124,7 +124,7 @@ static void on_data(struct exchange *exchange, struct mesh_slice data)
 
 	assert_true(data.len > 0);
 	seen->received += data.len;
-	append(seen->body, sizeof(seen->body), "%.*s", (int)(data.len > HTTP2_SHOWN_DATA ? HTTP2_SHOWN_DATA : data.len),
+	http2_append(seen->body, sizeof(seen->body), "%.*s", (int)(data.len > HTTP2_SHOWN_DATA ? HTTP2_SHOWN_DATA : data.len),
 	       data.data);
 	NOTE(seen, "data %.*s;", (int)(data.len > HTTP2_SHOWN_DATA ? HTTP2_SHOWN_DATA : data.len), data.data);
 	hook(seen, "data");

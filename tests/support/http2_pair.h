@@ -79,6 +79,9 @@ struct http2_seen *http2_get(struct http2_pair *pair, const char *path);
 void http2_answer(struct http2_seen *seen, int status, const char *body); /* NULL: the body is to come */
 void http2_send_much(struct http2_seen *seen, size_t bytes); /* as it becomes writable, then the end */
 
+/* More of a text that was begun; what does not fit is cut off. */
+void http2_append(char *text, size_t room, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 /* Frames by hand. */
 void http2_raw_frame(struct buf *to, uint8_t type, uint8_t flags, uint32_t id, struct mesh_slice payload);
 void http2_raw_start(struct buf *to); /* preface and settings */

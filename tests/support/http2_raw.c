@@ -8,16 +8,6 @@
 
 #include <cmocka.h>
 
-static void append(char *text, size_t room, const char *format, ...)
-{
-	size_t len = strlen(text);
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text + len, room - len, format, args);
-	va_end(args);
-}
-
 void http2_raw_frame(struct buf *to, uint8_t type, uint8_t flags, uint32_t id, struct mesh_slice payload)
 {
 	const uint8_t head[9] = {
@@ -86,18 +76,18 @@ void http2_raw_seen(struct buf *from, char *text, size_t room)
 		unsigned code = at[3] == 3 ? at[12] : at[3] == 7 ? at[16] : 0;
 
 		assert_true(mesh_buf_len(from) >= 9 + len && at[3] < 10 && code < 12);
-		append(text, room, "%s", types[at[3]]);
+		http2_append(text, room, "%s", types[at[3]]);
 		if (at[3] == 7)
-			append(text, room, " %u", (unsigned)at[11] << 8 | at[12]);
+			http2_append(text, room, " %u", (unsigned)at[11] << 8 | at[12]);
 		else if (id || at[3] <= 3)
-			append(text, room, " %u", id);
+			http2_append(text, room, " %u", id);
 		if (at[3] == 3 || at[3] == 7)
-			append(text, room, " %s", codes[code]);
+			http2_append(text, room, " %s", codes[code]);
 		if ((at[3] == 4 || at[3] == 6) && at[4] & 1)
-			append(text, room, " ack");
+			http2_append(text, room, " ack");
 		if (at[3] < 2 && at[4] & 1)
-			append(text, room, " end");
-		append(text, room, ";");
+			http2_append(text, room, " end");
+		http2_append(text, room, ";");
 		mesh_buf_consume(from, 9 + len);
 	}
 }

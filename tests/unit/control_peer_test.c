@@ -14,6 +14,7 @@
 
 #include "base/slice.h"
 #include "control/peer.h"
+#include "support/file.h"
 #include "support/scripted_control.h"
 #include "support/wiped_mem.h"
 
@@ -32,15 +33,6 @@ struct fixture {
 	struct why why;
 };
 
-static void write_file(const char *path, const char *text)
-{
-	FILE *file = fopen(path, "w");
-
-	assert_non_null(file);
-	assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
-	assert_int_equal(fclose(file), 0);
-}
-
 static void begin(struct fixture *f)
 {
 	memset(f, 0, sizeof(*f));
@@ -50,10 +42,10 @@ static void begin(struct fixture *f)
 	snprintf(f->root, sizeof(f->root), "%s/root", f->folder);
 	snprintf(f->cert, sizeof(f->cert), "%s/cert", f->folder);
 	snprintf(f->key, sizeof(f->key), "%s/key", f->folder);
-	write_file(f->token, WIPED_MEM_SECRET "\n");
-	write_file(f->root, ROOT);
-	write_file(f->cert, CHAIN);
-	write_file(f->key, KEY);
+	file_write(f->token, WIPED_MEM_SECRET "\n");
+	file_write(f->root, ROOT);
+	file_write(f->cert, CHAIN);
+	file_write(f->key, KEY);
 	assert_int_equal(mesh_loop_new(&mesh_mem_default, &f->loop), 0);
 	scripted_control_init(&f->script);
 	assert_int_equal(f->script.ops.start(&f->script.ops, &wiped_mem, &f->log, f->loop, &f->control), 0);
@@ -128,11 +120,11 @@ static void with_token(void **state)
 	begin(&f);
 	opens(&f, "authorization: Bearer " WIPED_MEM_SECRET "\nclusterid: Kubernetes\n", ROOT, NULL, NULL);
 	f.peer.cluster_id = NULL;
-	write_file(f.token, "  leading"); /* not one word */
+	file_write(f.token, "  leading"); /* not one word */
 	refuses(&f, MESH_ERROR_BOOTSTRAP, "token file %s: holds no token (one word without spaces)", f.token);
-	write_file(f.token, "new.token \r\n\t\n");
+	file_write(f.token, "new.token \r\n\t\n");
 	opens(&f, "authorization: Bearer new.token\n", ROOT, NULL, NULL); /* read at every connect */
-	write_file(f.root, ROOT ROOT);
+	file_write(f.root, ROOT ROOT);
 	opens(&f, "authorization: Bearer new.token\n", ROOT ROOT, NULL, NULL);
 	end(&f);
 }
@@ -177,17 +169,17 @@ static void unreadable(void **state)
 	struct fixture f;
 
 	begin(&f);
-	write_file(f.token, "");
+	file_write(f.token, "");
 	refuses(&f, MESH_ERROR_BOOTSTRAP, "token file %s: is empty", f.token);
-	write_file(f.token, "\n \n");
+	file_write(f.token, "\n \n");
 	refuses(&f, MESH_ERROR_BOOTSTRAP, "token file %s: is empty", f.token);
-	write_file(f.token, WIPED_MEM_SECRET "\r\nx-injected: 1");
+	file_write(f.token, WIPED_MEM_SECRET "\r\nx-injected: 1");
 	refuses(&f, MESH_ERROR_BOOTSTRAP, "token file %s: holds no token (one word without spaces)", f.token);
-	write_file(f.token, WIPED_MEM_SECRET "\x7f");
+	file_write(f.token, WIPED_MEM_SECRET "\x7f");
 	refuses(&f, MESH_ERROR_BOOTSTRAP, "token file %s: holds no token (one word without spaces)", f.token);
 	unlink(f.token);
 	refuses(&f, MESH_ERROR_BOOTSTRAP, "token file %s: cannot be opened: No such file or directory", f.token);
-	write_file(f.root, "no certificate");
+	file_write(f.root, "no certificate");
 	refuses(&f, MESH_ERROR_BOOTSTRAP, "root certificate file %s: no PEM certificate in it", f.root);
 	unlink(f.root);
 	refuses(&f, MESH_ERROR_BOOTSTRAP, "root certificate file %s: cannot be opened: No such file or directory", f.root);

@@ -292,6 +292,35 @@ static void test_many_headers(void **state)
 	http2_pair_close(&p);
 }
 
+/* Identifiers, new each time, do not drive what comes again out of the table both ends keep. */
+static void test_identifiers_leave_the_table_alone(void **state)
+{
+	struct http_head head = {.method = {"GET", 3}, .authority = {"a", 1}, .path = {"/", 1}, .content_length = -1};
+	char id[9] = "00000000"; /* digits whose codes are of one length */
+	struct mesh_header items[] = {{{"x-request-id", 12}, {id, 8}}, {{"x-constant", 10}, {"the same as before", 18}}};
+	struct http2_pair p;
+	uint64_t each = 0;
+
+	head.headers = (struct headers){items, 2, 2};
+	http2_pair_open(&p, NULL, NULL);
+	for (unsigned i = 0; i < 200; i++) {
+		uint64_t before = p.client.mux->written_bytes;
+
+		for (unsigned at = 0, n = i; at < 8; at++, n /= 3)
+			id[at] = (char)('0' + n % 3);
+		http2_call(&p, &head, true);
+		http2_pair_pump(&p);
+		assert_non_null(strstr(p.server.seen[i]->headers, id));
+		http2_answer(p.server.seen[i], 200, "");
+		http2_pair_pump(&p);
+		if (i > 2)
+			assert_int_equal(p.client.mux->written_bytes - before, each);
+		each = p.client.mux->written_bytes - before;
+	}
+	assert_in_range(each, 9, 40);
+	http2_pair_close(&p);
+}
+
 static void test_head_request(void **state)
 {
 	struct http_head head = {.method = {"HEAD", 4}, .authority = {"a", 1}, .path = {"/", 1}, .content_length = -1};
@@ -345,6 +374,7 @@ int main(void)
 		cmocka_unit_test(test_early_answer),
 		cmocka_unit_test(test_interim),
 		cmocka_unit_test(test_many_headers),
+		cmocka_unit_test(test_identifiers_leave_the_table_alone),
 		cmocka_unit_test(test_head_request),
 		cmocka_unit_test(test_sniffed_bytes),
 	};

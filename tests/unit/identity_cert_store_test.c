@@ -14,6 +14,7 @@
 
 #include "identity/cert_store.h"
 #include "security/v1alpha1/ca.pb-c.h"
+#include "support/file.h"
 #include "support/scripted_control.h"
 #include "support/test_ca.h"
 #include "support/wiped_mem.h"
@@ -71,15 +72,6 @@ static void on_failed(void *user, int error, const char *why)
 	snprintf(f->why, sizeof(f->why), "%s", why);
 }
 
-static void write_file(const char *path, const char *text)
-{
-	FILE *file = fopen(path, "w");
-
-	assert_non_null(file);
-	assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
-	assert_int_equal(fclose(file), 0);
-}
-
 static void begin(struct fixture *f)
 {
 	memset(f, 0, sizeof(*f));
@@ -90,8 +82,8 @@ static void begin(struct fixture *f)
 	snprintf(f->cert, sizeof(f->cert), "%s/cert", f->folder);
 	snprintf(f->key, sizeof(f->key), "%s/key", f->folder);
 	test_ca_make(&f->ca);
-	write_file(f->token, WIPED_MEM_SECRET);
-	write_file(f->root, f->ca.root_pem);
+	file_write(f->token, WIPED_MEM_SECRET);
+	file_write(f->root, f->ca.root_pem);
 	f->log = (struct log){log_line, f, MESH_LOG_DEBUG};
 	assert_int_equal(mesh_loop_new(&mesh_mem_default, &f->loop), 0);
 	scripted_control_init(&f->script);
@@ -271,7 +263,7 @@ static void failed_renewal_keeps_what_there_is(void **state)
 		char token[32], header[64];
 
 		snprintf(token, sizeof(token), "token-%d", i);
-		write_file(f.token, token);
+		file_write(f.token, token);
 		/* the request under way may have been opened before the token was written; the one after it was not */
 		if (i == 1) {
 			stream = request(&f);
@@ -281,7 +273,7 @@ static void failed_renewal_keeps_what_there_is(void **state)
 		stream = request(&f);
 		snprintf(header, sizeof(header), "authorization: Bearer %s\n", token);
 		assert_string_equal(stream->headers, header);
-		write_file(f.token, "");
+		file_write(f.token, "");
 		scripted_end(stream, CONTROL_UNAVAILABLE, "away");
 		until(&f, &f.failures, f.failures + 2); /* this one, and one without a token */
 	}
@@ -289,7 +281,7 @@ static void failed_renewal_keeps_what_there_is(void **state)
 	assert_int_equal(f.changes, 1);
 	assert_ptr_equal(f.certificate, first);
 	assert_non_null(strstr(f.logged, "1 identity: no new certificate, the present one ends in "));
-	write_file(f.token, "good");
+	file_write(f.token, "good");
 	give(&f, &(struct test_leaf){.uri = SPIFFE_ID});
 	until(&f, &f.changes, 2);
 	mesh_secret_release(first);
@@ -343,19 +335,19 @@ static void root_file_replaced(void **state)
 	give(&f, &(struct test_leaf){.uri = SPIFFE_ID});
 	until(&f, &f.changes, 1);
 	certificate = f.certificate;
-	write_file(f.root, other.root_pem);
+	file_write(f.root, other.root_pem);
 	until(&f, &f.changes, 2);
 	assert_ptr_equal(f.certificate, certificate); /* the same, no request for it */
 	assert_true(mesh_slice_contains(f.roots->roots_pem, mesh_slice_of(other.root_pem)));
 	assert_true(mesh_slice_contains(f.roots->roots_pem, mesh_slice_of(f.ca.root_pem))); /* the authority's own */
 	/* a bad one leaves those in force */
-	write_file(f.root, "no certificate");
+	file_write(f.root, "no certificate");
 	until(&f, &f.failures, 1);
 	assert_int_equal(f.error, MESH_ERROR_CERTIFICATE);
 	assert_int_equal(f.changes, 2);
 	/* no memory for a good one: tried again although the file stays as it is */
 	f.change_rc = MESH_ERROR_NOMEM;
-	write_file(f.root, f.ca.root_pem);
+	file_write(f.root, f.ca.root_pem);
 	until(&f, &f.failures, 2);
 	assert_int_equal(f.error, MESH_ERROR_NOMEM);
 	until(&f, &f.changes, 3);
@@ -376,7 +368,7 @@ static void no_root_no_certificate(void **state)
 	snprintf(words, sizeof(words), "root certificate file %s: cannot be opened: No such file or directory", f.root);
 	assert_string_equal(f.why, words);
 	assert_int_equal(f.error, MESH_ERROR_BOOTSTRAP);
-	write_file(f.root, f.ca.root_pem);
+	file_write(f.root, f.ca.root_pem);
 	give(&f, &(struct test_leaf){.uri = SPIFFE_ID});
 	until(&f, &f.changes, 1);
 	end(&f);
@@ -411,9 +403,9 @@ static void write_pair(struct fixture *f, bool cert, bool key, char **chain_pem,
 {
 	test_ca_issue(&f->ca, &(struct test_leaf){.uri = SPIFFE_ID}, chain_pem, key_pem);
 	if (cert)
-		write_file(f->cert, *chain_pem);
+		file_write(f->cert, *chain_pem);
 	if (key)
-		write_file(f->key, *key_pem);
+		file_write(f->key, *key_pem);
 }
 
 static void files_replaced(void **state)
@@ -434,15 +426,15 @@ static void files_replaced(void **state)
 	assert_string_equal(f.why, "certificate: made for another private key");
 	assert_true(mesh_slice_equal(f.certificate->chain_pem, mesh_slice_of(chain)));
 	assert_int_equal(f.changes, 1);
-	write_file(f.key, next_key);
+	file_write(f.key, next_key);
 	until(&f, &f.changes, 2);
 	assert_true(mesh_slice_equal(f.certificate->chain_pem, mesh_slice_of(next_chain)));
 	assert_true(mesh_slice_equal(f.certificate->key_pem, mesh_slice_of(next_key)));
 	/* the key alone, for a moment half written */
-	write_file(f.key, "-----BEGIN");
+	file_write(f.key, "-----BEGIN");
 	until(&f, &f.failures, f.failures + 1);
 	assert_string_equal(f.why, "certificate: made for another private key");
-	write_file(f.key, next_key);
+	file_write(f.key, next_key);
 	until(&f, &f.changes, 3);
 	assert_true(mesh_slice_equal(f.certificate->key_pem, mesh_slice_of(next_key)));
 	/* gone altogether: the last pair stays */
@@ -482,8 +474,8 @@ static void expired_file(void **state)
 
 	begin(&f);
 	test_ca_issue(&f.ca, &(struct test_leaf){.uri = SPIFFE_ID, .not_before_s = -20, .not_after_s = -10}, &chain, &key);
-	write_file(f.cert, chain);
-	write_file(f.key, key);
+	file_write(f.cert, chain);
+	file_write(f.key, key);
 	start_from_files(&f);
 	until(&f, &f.failures, 1);
 	assert_int_equal(f.error, MESH_ERROR_CERTIFICATE);

@@ -16,6 +16,7 @@
 
 #include "envoy/config/core/v3/base.pb-c.h"
 #include "google/protobuf/struct.pb-c.h"
+#include "support/file.h"
 #include "support/wiped_mem.h"
 #include "xds/bootstrap.h"
 #include "xds/metadata.h"
@@ -33,15 +34,6 @@ struct fixture {
 	struct bootstrap *b;
 	struct why why;
 };
-
-static void write_file(const char *path, const char *text)
-{
-	FILE *file = fopen(path, "w");
-
-	assert_non_null(file);
-	assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
-	assert_int_equal(fclose(file), 0);
-}
 
 /* Replaces a variable of that name. */
 static void set(struct fixture *f, const char *name, const char *value)
@@ -405,7 +397,7 @@ static void files(void **state)
 	set(&f, "LIBMESH_TOKEN_FILE", "/nowhere/token");
 	refused(&f, "token file /nowhere/token: cannot be opened: No such file or directory");
 	set(&f, "LIBMESH_TOKEN_FILE", labels);
-	write_file(labels, "");
+	file_write(labels, "");
 	refused(&f, "token file %s: is empty", labels);
 	set(&f, "LIBMESH_TOKEN_FILE", token);
 	set(&f, "LIBMESH_ROOT_CERT_FILE", "/nowhere/root");
@@ -453,7 +445,7 @@ static void label_file(void **state)
 
 	begin(&f);
 	f.options.labels_file = labels;
-	write_file(labels, "app=\"reviews\"\nversion=\"v1\"\r\n\nservice.istio.io/canonical-name=\"re\\\"v\\\\iews\"\nempty=\"\"");
+	file_write(labels, "app=\"reviews\"\nversion=\"v1\"\r\n\nservice.istio.io/canonical-name=\"re\\\"v\\\\iews\"\nempty=\"\"");
 	good(&f);
 	assert_string_equal(label(&f, "app"), "reviews");
 	assert_string_equal(label(&f, "version"), "v1");
@@ -461,10 +453,10 @@ static void label_file(void **state)
 	assert_string_equal(label(&f, "empty"), "");
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		snprintf(text, sizeof(text), "good=\"1\"\n%s\n", bad[i]);
-		write_file(labels, text);
+		file_write(labels, text);
 		refused(&f, "labels file %s: line 2: key=\"value\" was expected", labels);
 	}
-	write_file(labels, ""); /* a pod without labels */
+	file_write(labels, ""); /* a pod without labels */
 	good(&f);
 	assert_int_equal(json_object_size(json_object_get(f.b->metadata, "LABELS")), 0);
 	f.options.labels_file = "/nowhere/labels";
@@ -639,10 +631,10 @@ static int make_files(void **state)
 	snprintf(labels, sizeof(labels), "%s/labels", folder);
 	snprintf(cert, sizeof(cert), "%s/cert", folder);
 	snprintf(key, sizeof(key), "%s/key", folder);
-	write_file(token, WIPED_MEM_SECRET);
-	write_file(root, "root");
-	write_file(cert, "cert");
-	write_file(key, "-----BEGIN PRIVATE KEY-----");
+	file_write(token, WIPED_MEM_SECRET);
+	file_write(root, "root");
+	file_write(cert, "cert");
+	file_write(key, "-----BEGIN PRIVATE KEY-----");
 	return 0;
 }
 

@@ -17,10 +17,10 @@
 
 #include <mesh/mesh.h>
 
+#include "support/counted_mem.h"
 #include "support/data_plane.h"
 #include "support/test_ca.h"
 
-#define ALICE "spiffe://cluster.local/ns/default/sa/alice"
 #define BOB "spiffe://cluster.local/ns/default/sa/bob"
 
 enum { WARM_UP = 200, CALLS = 500 };
@@ -37,35 +37,7 @@ struct pair {
 	struct mesh_listener *listener;
 };
 
-static struct authz_rule any = {.kind = AUTHZ_ANY};
-static struct authz_rule caller = {.kind = AUTHZ_AUTHENTICATED,
-				   .has_string = true,
-				   .string = {STRING_MATCH_EXACT, false, {ALICE, sizeof(ALICE) - 1}, NULL}};
-static struct authz_policy policy = {.name = {"callers", 7},
-				     .permissions = &any,
-				     .permission_count = 1,
-				     .principals = &caller,
-				     .principal_count = 1};
-static struct authz_rules rules = {.action = AUTHZ_ALLOW, .policies = &policy, .count = 1};
-static struct authz_config authz = {.rules = &rules};
 static char answer[1024];
-
-static void *counted_alloc(void *user, size_t bytes)
-{
-	atomic_fetch_add(&((struct side *)user)->asked, 1);
-	return malloc(bytes);
-}
-
-static void *counted_resize(void *user, void *memory, size_t bytes)
-{
-	atomic_fetch_add(&((struct side *)user)->asked, 1);
-	return realloc(memory, bytes);
-}
-
-static void counted_release(void *user, void *memory)
-{
-	free(memory);
-}
 
 static void handler(struct mesh_call *call, void *user)
 {
@@ -74,27 +46,15 @@ static void handler(struct mesh_call *call, void *user)
 	mesh_call_respond(call, 200, &type, 1, (struct mesh_slice){answer, sizeof(answer)}, true);
 }
 
-static void edit_chain(struct data_plane *plane, struct chain *chain, struct arena *arena, bool inbound)
-{
-	if (!inbound)
-		return;
-	chain->http->filters = mesh_arena_array(arena, 1, sizeof(*chain->http->filters));
-	assert_non_null(chain->http->filters);
-	chain->http->filter_count = 1;
-	chain->http->filters[0].kind = HTTP_FILTER_AUTHZ;
-	chain->http->filters[0].name = mesh_slice_of("envoy.filters.http.rbac");
-	chain->http->filters[0].authz = &authz;
-}
-
 static void open_side(struct pair *pair, struct side *side, const char *uri)
 {
-	side->mem = (struct mesh_mem){counted_alloc, counted_resize, counted_release, side};
+	side->mem = counted_mem(&side->asked);
 	assert_int_equal(data_plane_open(&side->plane, 1, &side->mem), 0);
 	side->plane.certificate = test_ca_secret(&pair->ca, &(struct test_leaf){.uri = uri});
 	side->plane.roots = test_ca_roots(&pair->ca);
 	side->plane.inbound = DATA_PLANE_STRICT;
 	side->plane.client_tls = &data_plane_istio_client;
-	side->plane.edit_chain = edit_chain;
+	side->plane.edit_chain = data_plane_admit_alice;
 }
 
 static int open_pair(void **state)
@@ -106,7 +66,7 @@ static int open_pair(void **state)
 	memset(answer, 'x', sizeof(answer));
 	test_ca_make(&pair->ca);
 	open_side(pair, &pair->server, BOB);
-	open_side(pair, &pair->client, ALICE);
+	open_side(pair, &pair->client, DATA_PLANE_ALICE);
 	data_plane_publish(&pair->server.plane);
 	assert_int_equal(mesh_listen(pair->server.plane.mesh, &options, &pair->listener), 0);
 	pair->client.plane.ports[pair->client.plane.port_count++] = mesh_listener_port(pair->listener);
@@ -220,9 +180,9 @@ static void test_wake_per_call_of_a_library_worker(void **state)
 	unsigned long before;
 
 	assert_int_equal(mesh_worker_library(pair->client.plane.mesh, &worker), 0);
-	call(pair, (struct mesh_slice){NULL, 0}, worker, 10);
+	call(pair, (struct mesh_slice){NULL, 0}, worker, 100);
 	before = wakes();
-	call(pair, (struct mesh_slice){NULL, 0}, worker, 10);
+	call(pair, (struct mesh_slice){NULL, 0}, worker, 100);
 	assert_true(wakes() > before);
 }
 

@@ -14,6 +14,7 @@
 #include <mesh/error.h>
 
 #include "security/v1alpha1/ca.pb-c.h"
+#include "support/file.h"
 #include "support/scripted_control.h"
 #include "support/test_ca.h"
 #include "support/wiped_mem.h"
@@ -65,15 +66,6 @@ static bool was_logged(struct fixture *f, const char *text)
 	return found;
 }
 
-static void write_file(const char *path, const char *text)
-{
-	FILE *file = fopen(path, "w");
-
-	assert_non_null(file);
-	assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
-	assert_int_equal(fclose(file), 0);
-}
-
 static void begin(struct fixture *f)
 {
 	memset(f, 0, sizeof(*f));
@@ -85,8 +77,8 @@ static void begin(struct fixture *f)
 	f->log = (struct log){log_line, f, MESH_LOG_DEBUG};
 	mesh_arena_init(&f->arena, &mesh_mem_default, 0);
 	test_ca_make(&f->ca);
-	write_file(f->token_file, TOKEN "\n");
-	write_file(f->root_file, f->ca.root_pem);
+	file_write(f->token_file, TOKEN "\n");
+	file_write(f->root_file, f->ca.root_pem);
 	scripted_control_init(&f->script);
 	assert_int_equal(mesh_publisher_init(&f->publisher), 0);
 	f->options = (struct xds_client_options){.mem = &wiped_mem, .log = &f->log, .publisher = &f->publisher,
@@ -396,7 +388,7 @@ static void credentials_go_where_they_should(void **state)
 	assert_int_equal(ca->timeout_ms, 20000);
 	assert_int_equal(ca->message_bytes_max, 1024 * 1024);
 	/* the token is another one by the next connect */
-	write_file(f.token_file, "second-token");
+	file_write(f.token_file, "second-token");
 	scripted_end(f.ads, CONTROL_UNAVAILABLE, "gone");
 	connect_ads(&f);
 	assert_string_equal(f.ads->headers, "authorization: Bearer second-token\nclusterid: Kubernetes\n");
@@ -467,15 +459,15 @@ static void token_goes_away(void **state)
 	begin(&f);
 	start(&f);
 	connect_ads(&f);
-	write_file(f.token_file, " \n");
+	file_write(f.token_file, " \n");
 	scripted_end(f.ads, CONTROL_UNAVAILABLE, "");
 	snprintf(words, sizeof(words), "token file %s: is empty", f.token_file);
 	comes_to(&f, MESH_ERROR_BOOTSTRAP, words);
-	write_file(f.token_file, "two words");
+	file_write(f.token_file, "two words");
 	snprintf(words, sizeof(words), "token file %s: holds no token (one word without spaces)", f.token_file);
 	comes_to(&f, MESH_ERROR_BOOTSTRAP, words);
 	assert_false(was_logged(&f, "two words"));
-	write_file(f.token_file, TOKEN);
+	file_write(f.token_file, TOKEN);
 	give_certificate(&f);
 	give_configuration(&f);
 	assert_int_equal(mesh_xds_client_wait(f.client, 20000, NULL), 0);
