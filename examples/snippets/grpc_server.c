@@ -4,7 +4,6 @@
 #include <mesh/grpc.h>
 #include <mesh/mesh.h>
 #include <signal.h>
-#include <stdio.h>
 
 static void say_hello(Greeter__Greeter_Service *service, const Greeter__HelloRequest *request,
 		      Greeter__HelloReply_Closure closure, void *closure_data)
@@ -23,22 +22,15 @@ int main(void)
 	struct mesh_listener *listener = NULL;
 	struct mesh *mesh = NULL;
 	sigset_t ends;
-	int rc, number;
+	int rc = sigemptyset(&ends) | sigaddset(&ends, SIGTERM), number;
 
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGTERM);
 	sigprocmask(SIG_BLOCK, &ends, NULL); /* before there are threads, for sigwait */
-	rc = mesh_open(NULL, &mesh);
-	if (!rc)
-		rc = mesh_grpc_server_new(mesh, NULL, &server);
-	if (!rc)
-		rc = mesh_grpc_server_add(server, &service.base);
+	rc = rc ? rc : mesh_open(NULL, &mesh);
+	rc = rc ? rc : mesh_grpc_server_new(mesh, NULL, &server);
+	rc = rc ? rc : mesh_grpc_server_add(server, &service.base);
 	options.user = server;
-	if (!rc)
-		rc = mesh_listen(mesh, &options, &listener);
-	if (rc)
-		fprintf(stderr, "%s\n", mesh_error_text(rc));
-	else if (!sigwait(&ends, &number))
+	rc = rc ? rc : mesh_listen(mesh, &options, &listener);
+	if (!rc && !sigwait(&ends, &number))
 		mesh_drain(mesh, 5000);
 	mesh_listener_close(listener);
 	mesh_grpc_server_free(server);
