@@ -35,9 +35,9 @@ MESH_CONFIG = {
 }
 
 
-def peer_paths():
-    """Where peers/build left the binaries."""
-    done = subprocess.run([HERE / "peers" / "build", "--paths"], capture_output=True, text=True, check=False)
+def peer_paths(*peers):
+    """Where peers/build left the binaries, of all peers or of these."""
+    done = subprocess.run([HERE / "peers" / "build", "--paths", *peers], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise LabError(done.stderr.strip())
     return dict(line.split("=", 1) for line in shlex.split(done.stdout))
@@ -108,7 +108,7 @@ class ControlPlane:
         ca.service_account_keys(keys)
         (keys / "tokens.csv").write_text(f'{ADMIN_TOKEN},admin,admin,"system:masters"\n')
         self._start("kube-apiserver", [
-            peer_paths()["KUBE_APISERVER"], "--etcd-servers=" + ETCD, "--bind-address=127.0.0.1",
+            peer_paths("kube-apiserver")["KUBE_APISERVER"], "--etcd-servers=" + ETCD, "--bind-address=127.0.0.1",
             f"--secure-port={KUBE_PORT}", "--advertise-address=" + ADDRESS, f"--cert-dir={keys}",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={keys}/sa.pub", f"--service-account-signing-key-file={keys}/sa.key",
@@ -133,7 +133,7 @@ class ControlPlane:
 
     def _create_kinds(self):
         """Istio's custom kinds, the namespace that istiod lives in, and the node that all pods are on."""
-        with open(peer_paths()["CRDS"], encoding="utf-8") as file:
+        with open(peer_paths("istiod")["CRDS"], encoding="utf-8") as file:
             crds = [crd for crd in yaml.load_all(file, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if crd]
         for crd in crds:
             self.kube.apply(crd)
@@ -178,7 +178,7 @@ class ControlPlane:
             **settings,
         }
         # An empty --httpsAddr leaves the webhooks out: injection and validation are not what we look at.
-        self._start(name, [peer_paths()["ISTIOD"], "discovery", "--kubeconfig", str(self.directory / "kubeconfig"),
+        self._start(name, [peer_paths("istiod")["ISTIOD"], "discovery", "--kubeconfig", str(self.directory / "kubeconfig"),
                            "--meshConfig", str(mesh), "--clusterID", "Kubernetes", "--httpsAddr", "", *flags],
                     env=settings)
         self._await(name, lambda: self.http_get(port, "/ready")[0] == 200, 60)
