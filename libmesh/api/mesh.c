@@ -41,6 +41,7 @@ static int start(struct mesh *mesh, const struct mesh_options *options, struct w
 
 	if (rc)
 		return rc;
+	snprintf(mesh->pod_ip, sizeof(mesh->pod_ip), "%s", bootstrap->instance_ip);
 	snprintf(mesh->pod_namespace, sizeof(mesh->pod_namespace), "%s", bootstrap->pod_namespace);
 	rc = mesh_node_greeting(bootstrap, &mesh->greeting, why);
 	if (rc) {

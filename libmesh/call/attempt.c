@@ -218,7 +218,7 @@ static int attempt_pick(struct mesh_call *call, struct why *why)
 {
 	struct client_call *client = &call->client;
 	struct attempt *attempt = &client->attempt;
-	struct lb_choice choice = {0};
+	struct lb_choice choice = {.hash = client->hash};
 	uint32_t tried[CALL_TRIED_MAX], index;
 	int rc;
 

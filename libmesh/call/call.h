@@ -54,6 +54,7 @@ struct client_call {
 	bool wants_room;           /* mesh_call_send said AGAIN */
 	bool committed;            /* response bytes reached the application */
 	bool counted_retry;        /* holds one of the cluster's retries */
+	uint64_t hash;             /* of the request as the application made it; 0: endpoints are not chosen by one */
 	unsigned replays;          /* free further tries, of what no peer has acted on, or once on a stale connection */
 	unsigned retries_left;
 	uint64_t per_try_ns, per_try_idle_ns; /* 0: none; in force where no retry is asked for, too */

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "call/handover.h"
 #include "cluster/connection.h"
+#include "policy/hash_policy.h"
 #include "policy/internal_headers.h"
 #include "policy/redirect.h"
 #include "policy/upgrade.h"
@@ -75,6 +76,17 @@ static int check_upgrade(struct mesh_call *call)
 			upgrade.data);
 }
 
+/* From what the application said, before the route changes any of it. */
+static int choose_hash(struct mesh_call *call)
+{
+	struct client_call *client = &call->client;
+
+	if (client->cluster->config->lb != LB_RING_HASH && client->cluster->config->lb != LB_MAGLEV)
+		return 0;
+	return mesh_hash_policy(client->chosen.route, &client->match, mesh_slice_of(call->worker->mesh->pod_ip), &call->arena,
+				&client->hash);
+}
+
 static int find_cluster(struct mesh_call *call, const struct http_filter *alpn)
 {
 	struct client_call *client = &call->client;
@@ -100,6 +112,10 @@ static int find_cluster(struct mesh_call *call, const struct http_filter *alpn)
 	if (alpn) /* where the peer chooses, the list of HTTP/2 names both, as in Istio's own filter */
 		mesh_cluster_offer(client->cluster, client->protocol,
 				   client->protocol == POOL_HTTP1 ? alpn->alpn_http11 : alpn->alpn_http2);
+	rc = choose_hash(call);
+	if (rc)
+		return mesh_why(&call->why, rc, "route %.*s: hash_policy: a value as rewritten is too long",
+				(int)client->chosen.route->name.len, client->chosen.route->name.data);
 	rc = mesh_rewrite_request(&client->chosen, &call->arena, &call->request.authority, &call->request.path,
 				  &call->request.headers);
 	if (rc)

@@ -15,6 +15,7 @@ struct xds_client;
 struct mesh {
 	struct mesh_mem mem;
 	struct log log;
+	char pod_ip[MESH_ADDRESS_TEXT_BYTES]; /* whom requests come from when they are balanced by that; "" without a control plane */
 	char pod_namespace[64]; /* where short names are looked for first; "" without a control plane */
 	struct publisher publisher;
 	struct tls_store *tls;

@@ -96,8 +96,16 @@ static int index_active(struct cluster *cluster, struct map *by_text)
 	return rc;
 }
 
-static int rebuild_endpoints(struct cluster *cluster, const struct endpoint_set *set, struct map *by_text,
-			     struct rebuild *next)
+/* What Envoy places an endpoint by under consistent hashing. */
+static struct mesh_slice hash_key(const struct cluster_config *config, const struct endpoint_config *endpoint)
+{
+	if (endpoint->hash_key.len)
+		return endpoint->hash_key;
+	return config->hash_by_hostname && endpoint->hostname.len ? endpoint->hostname : endpoint->text;
+}
+
+static int rebuild_endpoints(struct cluster *cluster, const struct cluster_config *wanted, const struct endpoint_set *set,
+			     struct map *by_text, struct rebuild *next)
 {
 	for (size_t l = 0; l < set->count; l++) {
 		for (size_t i = 0; i < set->localities[l].count; i++) {
@@ -112,6 +120,7 @@ static int rebuild_endpoints(struct cluster *cluster, const struct endpoint_set 
 			next->active[next->count++] = endpoint;
 			lb->weight = config->weight;
 			lb->hash = config->hash;
+			lb->key = hash_key(wanted, config);
 			lb->locality = (uint32_t)l;
 			lb->healthy = config->health == ENDPOINT_HEALTHY;
 			lb->degraded = config->health == ENDPOINT_DEGRADED;
@@ -150,7 +159,7 @@ static int rebuild(struct cluster *cluster, const struct cluster_config *config,
 	next->lb = mesh_mem_array(mem, room ? room : 1, sizeof(*next->lb));
 	rc = next->active && next->lb ? index_active(cluster, &by_text) : MESH_ERROR_NOMEM;
 	if (!rc && set)
-		rc = rebuild_endpoints(cluster, set, &by_text, next);
+		rc = rebuild_endpoints(cluster, config, set, &by_text, next);
 	if (!rc && next->count)
 		rc = mesh_balancer_new(mem, config, set, next->lb, next->count, mesh_rand_next(&cluster->env->rand),
 				       &next->balancer);

@@ -76,6 +76,10 @@ struct cluster_config {
 	enum lb_kind lb;
 	uint32_t least_request_choices; /* 2 */
 	double least_request_bias;      /* 1.0 */
+	uint64_t ring_min, ring_max;    /* 1024, 8 Mi */
+	bool ring_murmur;               /* MURMUR_HASH_2 instead of XX_HASH */
+	uint64_t maglev_size;           /* prime; 65537 */
+	bool hash_by_hostname;          /* consistent hashing places endpoints by name */
 	double panic_percent;           /* 50 */
 	bool locality_weighted;         /* locality_weighted_lb_config or wrr_locality */
 	bool fail_traffic_on_panic;

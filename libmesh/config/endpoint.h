@@ -25,6 +25,7 @@ struct endpoint_config {
 	uint32_t weight;            /* >= 1 */
 	struct label *transport_labels; /* metadata envoy.transport_socket_match */
 	size_t transport_label_count;
+	struct mesh_slice hash_key; /* metadata envoy.lb hash_key; absent: name or text, as the cluster says */
 	struct mesh_slice workload; /* metadata istio.workload "name;ns;canonical;revision;cluster" */
 	bool unsupported;           /* an address we cannot dial (pipe, internal listener) */
 };

@@ -107,6 +107,22 @@ enum route_kind {
 	ROUTE_FAIL_CLOSED,    /* an action or per-route filter not understood: 503 */
 };
 
+enum hash_source {
+	HASH_HEADER,
+	HASH_COOKIE,
+	HASH_SOURCE_IP,
+	HASH_QUERY,
+};
+
+/* What of a request chooses its endpoint where the cluster balances by hash. */
+struct hash_policy {
+	enum hash_source source;
+	bool terminal;          /* once there is a hash, what follows is not asked */
+	struct mesh_slice name; /* header (lower case), cookie or query parameter */
+	struct regex *rewrite;  /* HASH_HEADER: of each value first; NULL: none */
+	struct mesh_slice rewrite_with;
+};
+
 struct route_upgrade {
 	struct mesh_slice protocol; /* lower case */
 	bool allowed;
@@ -132,6 +148,8 @@ struct route {
 	int64_t grpc_timeout_offset_ns;
 	struct route_upgrade *upgrades;
 	size_t upgrade_count;
+	struct hash_policy *hash_policies;
+	size_t hash_policy_count;
 	struct retry_config *retry;    /* NULL: the virtual host's, else none */
 	struct header_mutations mutations;
 	bool has_prefix_rewrite;

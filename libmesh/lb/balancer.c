@@ -25,6 +25,10 @@ static const struct lb_ops *ops_of(enum lb_kind kind)
 		return &mesh_lb_least_request;
 	case LB_RANDOM:
 		return &mesh_lb_random;
+	case LB_RING_HASH:
+		return &mesh_lb_ring_hash;
+	case LB_MAGLEV:
+		return &mesh_lb_maglev;
 	default:
 		return &mesh_lb_round_robin;
 	}
@@ -72,11 +76,12 @@ int mesh_balancer_update(struct balancer *balancer)
 	return MESH_OK;
 }
 
-/* A priority and one of its sides, by their shares of 100. */
-static struct lb_side *choose_side(struct balancer *balancer)
+/* A priority and one of its sides, by their shares of 100. Requests of one hash stay in one of them. */
+static struct lb_side *choose_side(struct balancer *balancer, const struct lb_key *key)
 {
 	struct lb_plan *plan = balancer->plan;
-	uint32_t point = (uint32_t)mesh_rand_below(&balancer->rand, 100), sum = 0;
+	uint32_t point = (uint32_t)(balancer->ops->consistent ? key->hash % 100 : mesh_rand_below(&balancer->rand, 100));
+	uint32_t sum = 0;
 
 	for (size_t side = 0; side < 2; side++) {
 		for (size_t i = 0; i < plan->level_count; i++) {
@@ -92,9 +97,9 @@ static struct lb_side *choose_side(struct balancer *balancer)
 	return NULL;
 }
 
-static int64_t pick_once(struct balancer *balancer, uint64_t hash)
+static int64_t pick_once(struct balancer *balancer, const struct lb_key *key)
 {
-	struct lb_side *side = choose_side(balancer);
+	struct lb_side *side = choose_side(balancer, key);
 	struct lb_slot *slot;
 	uint32_t member;
 
@@ -103,7 +108,9 @@ static int64_t pick_once(struct balancer *balancer, uint64_t hash)
 	slot = mesh_lb_side_turn(side);
 	if (!slot)
 		return MESH_ERROR_NO_ENDPOINT;
-	member = balancer->ops->pick(slot->state, &slot->group, &balancer->rand, hash);
+	member = balancer->ops->pick(slot->state, &slot->group, &balancer->rand, key);
+	if (member == MESH_LB_NOBODY)
+		return MESH_ERROR_NO_ENDPOINT;
 	/* Excluded since the plan was made, and no memory for a new one: the next that is not. */
 	for (size_t i = 0; i < slot->group.count; i++) {
 		uint32_t index = slot->group.members[member];
@@ -126,12 +133,14 @@ static bool avoided(const struct lb_choice *choice, int64_t index)
 
 int64_t mesh_balancer_pick(struct balancer *balancer, const struct lb_choice *choice)
 {
-	uint64_t hash = choice && choice->hash ? choice->hash : mesh_rand_next(&balancer->rand);
+	struct lb_key key = {.hash = choice && choice->hash ? choice->hash : mesh_rand_next(&balancer->rand)};
 	unsigned attempts = choice && choice->avoid_count ? choice->avoid_attempts : 0;
-	int64_t index = pick_once(balancer, hash);
+	int64_t index = pick_once(balancer, &key);
 
-	while (index >= 0 && attempts-- && avoided(choice, index))
-		index = pick_once(balancer, hash);
+	while (index >= 0 && attempts-- && avoided(choice, index)) {
+		key.attempt++;
+		index = pick_once(balancer, &key);
+	}
 	return index;
 }
 

@@ -16,6 +16,7 @@
 struct lb_endpoint {
 	uint32_t weight;
 	uint32_t hash;            /* of its address text */
+	struct mesh_slice key;    /* consistent hashing places it by: the endpoint set's memory */
 	uint32_t locality;        /* index into the set's localities */
 	bool healthy;             /* may take traffic: configured health, not ejected */
 	bool degraded;
@@ -29,17 +30,29 @@ struct lb_group {
 	const uint32_t *members;
 	size_t count;
 	bool weighted; /* weights differ */
+	const struct endpoint_set *set; /* members of one locality lie together, in its order */
+	uint32_t priority;
 };
+
+/* What a request chooses by, where the algorithm cares. */
+struct lb_key {
+	uint64_t hash;
+	uint32_t attempt; /* 0, then grows with each pick that was not wanted */
+};
+
+#define MESH_LB_NOBODY UINT32_MAX
 
 struct lb_ops {
 	const char *name;
+	bool consistent; /* the hash alone decides, priority included; one group holds all localities of a priority */
 	/* state for one group; NULL state and 0 when none is needed. NOMEM */
 	int (*prepare)(const struct mesh_mem *mem, const struct cluster_config *cluster, const struct lb_group *group,
 		       struct rand *rand, void **state);
-	uint32_t (*pick)(void *state, const struct lb_group *group, struct rand *rand, uint64_t hash); /* an index into `members` */
+	/* an index into `members`, or MESH_LB_NOBODY */
+	uint32_t (*pick)(void *state, const struct lb_group *group, struct rand *rand, const struct lb_key *key);
 	void (*destroy)(const struct mesh_mem *mem, void *state);
 };
-extern const struct lb_ops mesh_lb_round_robin, mesh_lb_least_request, mesh_lb_random;
+extern const struct lb_ops mesh_lb_round_robin, mesh_lb_least_request, mesh_lb_random, mesh_lb_ring_hash, mesh_lb_maglev;
 
 struct balancer;
 

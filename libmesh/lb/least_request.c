@@ -70,7 +70,7 @@ static int prepare(const struct mesh_mem *mem, const struct cluster_config *clus
 	return MESH_OK;
 }
 
-static uint32_t pick(void *state, const struct lb_group *group, struct rand *rand, uint64_t hash)
+static uint32_t pick(void *state, const struct lb_group *group, struct rand *rand, const struct lb_key *key)
 {
 	struct least *least = state;
 	uint32_t best = 0, best_busy = UINT32_MAX;
@@ -99,4 +99,4 @@ static void destroy(const struct mesh_mem *mem, void *state)
 	mesh_mem_free(mem, state);
 }
 
-const struct lb_ops mesh_lb_least_request = {"least_request", prepare, pick, destroy};
+const struct lb_ops mesh_lb_least_request = {"least_request", false, prepare, pick, destroy};

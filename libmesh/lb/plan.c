@@ -94,7 +94,7 @@ static void lay_out(struct building *b)
 	}
 }
 
-static int add_slot(struct building *b, struct lb_side *side, uint32_t first, uint32_t count, double weight)
+static int add_slot(struct building *b, size_t level, struct lb_side *side, uint32_t first, uint32_t count, double weight)
 {
 	const uint32_t *members = b->plan->members + first;
 	struct lb_plan *plan = b->plan;
@@ -102,7 +102,8 @@ static int add_slot(struct building *b, struct lb_side *side, uint32_t first, ui
 	int rc;
 
 	slot->weight = weight;
-	slot->group = (struct lb_group){.endpoints = b->from->endpoints, .members = members, .count = count};
+	slot->group = (struct lb_group){.endpoints = b->from->endpoints, .members = members, .count = count,
+					.set = b->from->set, .priority = (uint32_t)level};
 	for (uint32_t i = 1; i < count && !slot->group.weighted; i++)
 		slot->group.weighted = b->from->endpoints[members[i]].weight != b->from->endpoints[members[0]].weight;
 	rc = plan->ops->prepare(plan->mem, b->from->cluster, &slot->group, b->rand, &slot->state);
@@ -132,7 +133,7 @@ static int add_localities(struct building *b, size_t level, size_t which, struct
 		weight = mesh_locality_weight(set->localities[l].weight, eligible, census->total, factor);
 		if (weight <= 0)
 			continue;
-		rc = add_slot(b, side, b->places[l].at[which] - eligible, eligible, weight);
+		rc = add_slot(b, level, side, b->places[l].at[which] - eligible, eligible, weight);
 		if (rc < 0)
 			return rc;
 		mesh_edf_add(&side->turns, (uint32_t)side->count - 1, weight);
@@ -166,11 +167,11 @@ static int build_side(struct building *b, size_t level, size_t which)
 	side->slots = b->plan->slots + b->plan->slot_count;
 	if (!count || (!side->share && !share->panic))
 		return MESH_OK;
-	if (b->from->cluster->locality_weighted && !share->panic)
+	if (b->from->cluster->locality_weighted && !share->panic && !b->plan->ops->consistent)
 		rc = add_localities(b, level, which, side);
 	if (rc < 0 || side->count)
 		return rc;
-	return add_slot(b, side, side->first, count, 1);
+	return add_slot(b, level, side, side->first, count, 1);
 }
 
 static int build(struct building *b)

@@ -11,7 +11,7 @@ static int prepare(const struct mesh_mem *mem, const struct cluster_config *clus
 	return MESH_OK;
 }
 
-static uint32_t pick(void *state, const struct lb_group *group, struct rand *rand, uint64_t hash)
+static uint32_t pick(void *state, const struct lb_group *group, struct rand *rand, const struct lb_key *key)
 {
 	return (uint32_t)mesh_rand_below(rand, group->count);
 }
@@ -20,4 +20,4 @@ static void destroy(const struct mesh_mem *mem, void *state)
 {
 }
 
-const struct lb_ops mesh_lb_random = {"random", prepare, pick, destroy};
+const struct lb_ops mesh_lb_random = {"random", false, prepare, pick, destroy};

@@ -48,7 +48,7 @@ static int prepare(const struct mesh_mem *mem, const struct cluster_config *clus
 	return MESH_OK;
 }
 
-static uint32_t pick(void *state, const struct lb_group *group, struct rand *rand, uint64_t hash)
+static uint32_t pick(void *state, const struct lb_group *group, struct rand *rand, const struct lb_key *key)
 {
 	struct turns *turns = state;
 	uint32_t member;
@@ -65,4 +65,4 @@ static void destroy(const struct mesh_mem *mem, void *state)
 	mesh_mem_free(mem, state);
 }
 
-const struct lb_ops mesh_lb_round_robin = {"round_robin", prepare, pick, destroy};
+const struct lb_ops mesh_lb_round_robin = {"round_robin", false, prepare, pick, destroy};

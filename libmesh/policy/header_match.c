@@ -89,8 +89,7 @@ bool mesh_header_matches(const struct header_match *match, const struct route_re
 	       mesh_header_value_matches(match, value);
 }
 
-/* The first value of the parameter, as it is written: nothing is decoded. */
-static bool query_value(struct mesh_slice path, struct mesh_slice name, struct mesh_slice *value)
+bool mesh_query_value(struct mesh_slice path, struct mesh_slice name, struct mesh_slice *value)
 {
 	ptrdiff_t mark = mesh_slice_find(path, '?');
 	struct mesh_slice rest, pair;
@@ -114,7 +113,7 @@ bool mesh_query_matches(const struct query_match *match, struct mesh_slice path,
 {
 	struct mesh_slice value;
 
-	if (!query_value(path, match->name, &value))
+	if (!mesh_query_value(path, match->name, &value))
 		return false;
 	return match->present_only || mesh_string_matches(&match->string, value);
 }

@@ -15,6 +15,8 @@ int mesh_header_value(const struct route_request *request, struct mesh_slice nam
 		      struct mesh_slice *value);
 /* No memory to join several values: does not match, inverted or not. Who must not take that for an answer uses the two above. */
 bool mesh_header_matches(const struct header_match *match, const struct route_request *request, struct arena *scratch);
+/* The first value of the parameter, as it is written: nothing is decoded. False: there is none. */
+bool mesh_query_value(struct mesh_slice path, struct mesh_slice name, struct mesh_slice *value);
 bool mesh_query_matches(const struct query_match *match, struct mesh_slice path, struct arena *scratch);
 bool mesh_cidr_contains(const struct cidr *cidr, const struct address *address);
 bool mesh_fraction_hits(const struct fraction *fraction, uint64_t random);

@@ -179,6 +179,21 @@ void mesh_decode_outlier(struct decode *d, const struct Envoy__Config__Cluster__
 void mesh_decode_cluster_http(struct decode *d, const struct Envoy__Config__Cluster__V3__Cluster *message,
 			      struct cluster_config *cluster);
 
+/* decode_cluster_hash.c; messages are those of the cluster itself, but for the policy's. */
+struct Envoy__Config__Cluster__V3__Cluster__RingHashLbConfig;
+struct Envoy__Config__Cluster__V3__Cluster__MaglevLbConfig;
+struct Envoy__Config__Cluster__V3__Cluster__CommonLbConfig__ConsistentHashingLbConfig;
+void mesh_decode_hashing_defaults(struct cluster_config *cluster);
+bool mesh_decode_hashing_policy(struct decode *d, const struct Google__Protobuf__Any *any,
+				struct cluster_config *cluster); /* false: not one of them */
+void mesh_decode_ring_hash(struct decode *d, const struct Envoy__Config__Cluster__V3__Cluster__RingHashLbConfig *message,
+			   struct cluster_config *cluster);
+void mesh_decode_maglev(struct decode *d, const struct Envoy__Config__Cluster__V3__Cluster__MaglevLbConfig *message,
+			struct cluster_config *cluster);
+void mesh_decode_consistent_hashing(
+	struct decode *d, const struct Envoy__Config__Cluster__V3__Cluster__CommonLbConfig__ConsistentHashingLbConfig *message,
+	struct cluster_config *cluster); /* NULL allowed */
+
 /* decode_http2.c: all zero, the defaults, when `message` is NULL */
 struct Envoy__Config__Core__V3__Http2ProtocolOptions;
 void mesh_decode_http2(struct decode *d, const char *field, const struct Envoy__Config__Core__V3__Http2ProtocolOptions *message,
@@ -217,6 +232,12 @@ void mesh_decode_route_match(struct decode *d, const struct Envoy__Config__Route
 void mesh_decode_route_action(struct decode *d, const struct Envoy__Config__Route__V3__RouteAction *message,
 			      struct route *route);
 struct retry_config *mesh_decode_retry(struct decode *d, const struct Envoy__Config__Route__V3__RetryPolicy *message);
+
+/* decode_hash_policy.c */
+struct Envoy__Config__Route__V3__RouteAction__HashPolicy;
+void mesh_decode_hash_policies(struct decode *d, size_t count,
+			       struct Envoy__Config__Route__V3__RouteAction__HashPolicy *const *messages,
+			       struct route *route);
 
 struct Envoy__Config__Core__V3__HeaderValueOption;
 /* The four lists of any level that has them; *reason given: a value that is computed from the request. */

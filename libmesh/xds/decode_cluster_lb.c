@@ -11,16 +11,11 @@
 #include "envoy/config/core/v3/base.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/client_side_weighted_round_robin/v3/client_side_weighted_round_robin.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb-c.h"
-#include "envoy/extensions/load_balancing_policies/maglev/v3/maglev.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/random/v3/random.pb-c.h"
-#include "envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/wrr_locality/v3/wrr_locality.pb-c.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/wrappers.pb-c.h"
-
-#define RING_MAX  8388608
-#define TABLE_MAX 5000011
 
 typedef Envoy__Config__Cluster__V3__Cluster cluster_message;
 
@@ -57,53 +52,10 @@ static void slow_start(struct decode *d, const Google__Protobuf__Duration *windo
 	cluster->slow_start_ns = mesh_decode_duration(d, "slow_start_config.slow_start_window", window, 0);
 }
 
-static void ring(struct decode *d, const Google__Protobuf__UInt64Value *smallest, const Google__Protobuf__UInt64Value *largest)
-{
-	uint64_t low = smallest ? smallest->value : 1024, high = largest ? largest->value : RING_MAX;
-
-	if (low > RING_MAX || high > RING_MAX || low > high)
-		mesh_decode_fail_field(d, "minimum_ring_size", "%llu..%llu: must be within 1..%d and in order",
-				       (unsigned long long)low, (unsigned long long)high, RING_MAX);
-}
-
-static void table_size(struct decode *d, const Google__Protobuf__UInt64Value *size)
-{
-	if (size && (size->value > TABLE_MAX || size->value < 2))
-		mesh_decode_fail_field(d, "table_size", "%llu: must be within 2..%d", (unsigned long long)size->value, TABLE_MAX);
-}
-
 static bool policy_list(struct decode *d, const Envoy__Config__Cluster__V3__LoadBalancingPolicy *message,
 			struct cluster_config *cluster);
 
 #define ONE_OF(policy, version) envoy__extensions__load_balancing_policies__##policy##__##version##__descriptor
-
-/* The policies with settings. False: not one of them. */
-static bool hashing_policy(struct decode *d, const Google__Protobuf__Any *any, struct cluster_config *cluster)
-{
-	if (mesh_decode_any_is(any, &ONE_OF(ring_hash__v3, ring_hash))) {
-		Envoy__Extensions__LoadBalancingPolicies__RingHash__V3__RingHash *hash;
-
-		hash = mesh_decode_any_open(d, "typed_config", any, &ONE_OF(ring_hash__v3, ring_hash));
-		cluster->lb = LB_RING_HASH;
-		cluster->locality_weighted |= hash && hash->locality_weighted_lb_config;
-		if (hash)
-			ring(d, hash->minimum_ring_size, hash->maximum_ring_size);
-		mesh_decode_any_close(d);
-		return true;
-	}
-	if (mesh_decode_any_is(any, &ONE_OF(maglev__v3, maglev))) {
-		Envoy__Extensions__LoadBalancingPolicies__Maglev__V3__Maglev *maglev;
-
-		maglev = mesh_decode_any_open(d, "typed_config", any, &ONE_OF(maglev__v3, maglev));
-		cluster->lb = LB_MAGLEV;
-		cluster->locality_weighted |= maglev && maglev->locality_weighted_lb_config;
-		if (maglev)
-			table_size(d, maglev->table_size);
-		mesh_decode_any_close(d);
-		return true;
-	}
-	return false;
-}
 
 static bool simple_policy(struct decode *d, const Google__Protobuf__Any *any, struct cluster_config *cluster)
 {
@@ -150,7 +102,7 @@ static bool policy(struct decode *d, const Envoy__Config__Core__V3__TypedExtensi
 	const Google__Protobuf__Any *any = extension->typed_config;
 	bool known;
 
-	if (simple_policy(d, any, cluster) || hashing_policy(d, any, cluster))
+	if (simple_policy(d, any, cluster) || mesh_decode_hashing_policy(d, any, cluster))
 		return true;
 	if (mesh_decode_any_is(any, &ONE_OF(client_side_weighted_round_robin__v3, client_side_weighted_round_robin))) {
 		cluster->lb = LB_ROUND_ROBIN; /* weights from load reports never arrive, and without them it is round robin */
@@ -245,14 +197,10 @@ static void old_options(struct decode *d, const cluster_message *message, struct
 		mesh_decode_pop(d);
 		break;
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_RING_HASH_LB_CONFIG:
-		mesh_decode_push(d, "ring_hash_lb_config");
-		ring(d, message->ring_hash_lb_config->minimum_ring_size, message->ring_hash_lb_config->maximum_ring_size);
-		mesh_decode_pop(d);
+		mesh_decode_ring_hash(d, message->ring_hash_lb_config, cluster);
 		break;
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_MAGLEV_LB_CONFIG:
-		mesh_decode_push(d, "maglev_lb_config");
-		table_size(d, message->maglev_lb_config->table_size);
-		mesh_decode_pop(d);
+		mesh_decode_maglev(d, message->maglev_lb_config, cluster);
 		break;
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_ORIGINAL_DST_LB_CONFIG:
 		if (message->original_dst_lb_config->use_http_header || message->original_dst_lb_config->metadata_key)
@@ -263,7 +211,8 @@ static void old_options(struct decode *d, const cluster_message *message, struct
 	}
 }
 
-static void common_options(struct decode *d, const Envoy__Config__Cluster__V3__Cluster__CommonLbConfig *message,
+/* `typed`: a policy with settings of its own is in force. */
+static void common_options(struct decode *d, const Envoy__Config__Cluster__V3__Cluster__CommonLbConfig *message, bool typed,
 			   struct cluster_config *cluster)
 {
 	cluster->panic_percent = 50;
@@ -283,6 +232,8 @@ static void common_options(struct decode *d, const Envoy__Config__Cluster__V3__C
 	default:
 		break;
 	}
+	if (!typed)
+		mesh_decode_consistent_hashing(d, message->consistent_hashing_lb_config, cluster);
 	mesh_decode_pop(d);
 }
 
@@ -290,7 +241,8 @@ void mesh_decode_cluster_lb(struct decode *d, const cluster_message *message, st
 {
 	cluster->least_request_choices = 2;
 	cluster->least_request_bias = 1.0;
-	common_options(d, message->common_lb_config, cluster);
+	mesh_decode_hashing_defaults(cluster);
+	common_options(d, message->common_lb_config, message->load_balancing_policy != NULL, cluster);
 	if (message->load_balancing_policy) {
 		mesh_decode_push(d, "load_balancing_policy");
 		policy_list(d, message->load_balancing_policy, cluster);

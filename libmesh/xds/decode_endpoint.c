@@ -114,6 +114,8 @@ static void metadata(struct decode *d, const Envoy__Config__Core__V3__Metadata *
 	endpoint->transport_labels = mesh_decode_labels(d, mesh_decode_metadata(message, "envoy.transport_socket_match"),
 							&endpoint->transport_label_count);
 	mesh_decode_pop(d);
+	endpoint->hash_key = mesh_decode_text(d, mesh_decode_value_text(mesh_decode_struct_get(
+							 mesh_decode_metadata(message, "envoy.lb"), "hash_key")));
 	endpoint->workload = mesh_decode_text(d, mesh_decode_value_text(mesh_decode_struct_get(istio, "workload")));
 }
 

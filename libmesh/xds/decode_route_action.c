@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where a route sends a request and how: clusters, timeouts, retries, rewrites. What would change where or what is sent
- * and is not understood closes the route; what only adds work beside it (mirrors, hashing) is passed over.
+ * and is not understood closes the route; what only adds work beside it (mirrors) is passed over.
  */
 #include "xds/decode.h"
 
@@ -223,8 +223,6 @@ static void passed_over(struct decode *d, const action_message *message)
 {
 	if (message->n_request_mirror_policies)
 		mesh_decode_warning(d, "request_mirror_policies of a route: passed over");
-	if (message->n_hash_policy)
-		mesh_decode_warning(d, "hash_policy of a route: passed over");
 	if (message->metadata_match)
 		mesh_decode_warning(d, "metadata_match of a route: passed over");
 	if (message->cors)
@@ -246,6 +244,7 @@ void mesh_decode_route_action(struct decode *d, const action_message *message, s
 	route->idle_timeout_ns = mesh_decode_duration(d, "idle_timeout", message->idle_timeout, -1);
 	stream_limits(d, message, route);
 	upgrades(d, message, route);
+	mesh_decode_hash_policies(d, message->n_hash_policy, message->hash_policy, route);
 	route->retry = mesh_decode_retry(d, message->retry_policy);
 	path_rewrite(d, message, route);
 	host_rewrite(d, message, route);

@@ -34,6 +34,7 @@ ONLY_IN = [
     (r"grpc/(?!health/)", r"control/grpc_stream\.c"), # gRPC core's; ours and what .proto files make are found first
     (r"nghttp2/", r"http/mux_http2\w*\.[ch]"),
     (r"zlib\.h", r"grpc/"),
+    (r"xxhash\.h", r"base/hash\.[ch]"),
     (r"openssl/", r"(net|identity)/|policy/jwt\w*\.[ch]"),
     (r".*\.pb-c\.h", r"xds/(decode|json)\w*\.[ch]|xds/(ads|ads_request|node|type_registry)\.c|identity/(ca_client|sds)\.c|telemetry/otlp\.c|api/grpc_health\.c"),
     (r"protobuf-c/", r"grpc/|api/grpc\w*\.[ch]|xds/|control/message\.[ch]|identity/(ca_client|sds)\.c|telemetry/otlp\.c"),

@@ -209,7 +209,7 @@ static void unknown_kinds_are_round_robin(void **state)
 {
 	struct scene s;
 
-	scene_make(&s, LB_RING_HASH, 1, 3);
+	scene_make(&s, LB_CLUSTER_PROVIDED, 1, 3);
 	start(&s, 1);
 	run(&s, 300);
 	for (size_t i = 0; i < 3; i++)
@@ -485,6 +485,32 @@ static void out_of_memory(void **state)
 	finish(&s);
 }
 
+/* Rings and tables fail at each of their allocations, and leave nothing behind. */
+static void out_of_memory_hashing(void **state)
+{
+	static const enum lb_kind kinds[] = {LB_RING_HASH, LB_MAGLEV};
+
+	for (size_t i = 0; i < COUNT(kinds); i++) {
+		unsigned left = 0, failures = 0;
+		struct mesh_mem mem = {limited_alloc, limited_resize, limited_release, &left};
+		struct scene s;
+		int rc = MESH_ERROR_NOMEM;
+
+		scene_make(&s, kinds[i], 1, 3);
+		for (unsigned n = 0; rc < 0; n++) {
+			left = n;
+			rc = mesh_balancer_new(&mem, &s.cluster, &s.set, s.endpoints, s.count, 1, &s.balancer);
+			if (rc < 0) {
+				assert_int_equal(rc, MESH_ERROR_NOMEM);
+				assert_null(s.balancer);
+				failures++;
+			}
+		}
+		assert_true(failures > 10);
+		finish(&s);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -495,6 +521,7 @@ int main(void)
 		cmocka_unit_test(priorities), cmocka_unit_test(degraded), cmocka_unit_test(localities_by_weight),
 		cmocka_unit_test(localities_of_priorities), cmocka_unit_test(tried_before),
 		cmocka_unit_test(never_an_excluded_one), cmocka_unit_test(out_of_memory),
+		cmocka_unit_test(out_of_memory_hashing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

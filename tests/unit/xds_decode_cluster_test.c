@@ -312,6 +312,64 @@ static void policies(void **state)
 	mesh_config_object_release(c);
 }
 
+static void hashing(void **state)
+{
+#define RING(members) "'lbPolicy': 'RING_HASH', 'ringHashLbConfig': {" members "}"
+#define TYPED(type, members) "'lbPolicy': 'RING_HASH', 'loadBalancingPolicy': {'policies': [" POLICY("p", type, members) "]}"
+	static const struct {
+		const char *rest;
+		uint64_t low, high, size;
+		bool murmur, by_name;
+		const char *warning; /* NULL: none */
+	} cases[] = {
+		{"'lbPolicy': 'RING_HASH'", 1024, 8388608, 65537, false, false, NULL},
+		{RING("'minimumRingSize': 2048"), 2048, 8388608, 65537, false, false, NULL},
+		{RING("'minimumRingSize': 8388608, 'maximumRingSize': 8388608, 'hashFunction': 'MURMUR_HASH_2'"), 8388608, 8388608,
+		 65537, true, false, NULL},
+		{"'lbPolicy': 'MAGLEV', 'maglevLbConfig': {'tableSize': 5000011}", 1024, 8388608, 5000011, false, false, NULL},
+		{"'lbPolicy': 'MAGLEV', 'maglevLbConfig': {'tableSize': 2}", 1024, 8388608, 2, false, false, NULL},
+		{"'lbPolicy': 'MAGLEV', 'commonLbConfig': {'consistentHashingLbConfig': {'useHostnameForHashing': true}}", 1024,
+		 8388608, 65537, false, true, NULL},
+		{"'lbPolicy': 'MAGLEV', 'commonLbConfig': {'consistentHashingLbConfig': {'hashBalanceFactor': 150}}", 1024, 8388608,
+		 65537, false, false, "hash_balance_factor"},
+		{TYPED("ring_hash.v3.RingHash", ""), 1024, 8388608, 65537, false, false, NULL},
+		{TYPED("ring_hash.v3.RingHash", ", 'hashFunction': 'XX_HASH', 'minimumRingSize': 7, 'maximumRingSize': 9"), 7, 9,
+		 65537, false, false, NULL},
+		{TYPED("ring_hash.v3.RingHash", ", 'hashFunction': 'MURMUR_HASH_2', 'useHostnameForHashing': true"), 1024, 8388608,
+		 65537, true, true, NULL},
+		/* the newer message says it all where it is there */
+		{TYPED("ring_hash.v3.RingHash", ", 'useHostnameForHashing': true, 'consistentHashingLbConfig': {}"), 1024, 8388608,
+		 65537, false, false, NULL},
+		{TYPED("maglev.v3.Maglev", ", 'tableSize': 7, 'consistentHashingLbConfig': {'useHostnameForHashing': true, "
+					   "'hashPolicy': [{'header': {'headerName': 'a'}}]}"),
+		 1024, 8388608, 7, false, true, "hash_policy of a cluster"},
+	};
+	struct decode_fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct cluster_config *c = cluster_fixture_eds(f, cases[i].rest);
+
+		if (c->ring_min != cases[i].low || c->ring_max != cases[i].high || c->maglev_size != cases[i].size ||
+		    c->ring_murmur != cases[i].murmur || c->hash_by_hostname != cases[i].by_name)
+			fail_msg("case %zu: ring %llu..%llu, table %llu, murmur %d, by name %d", i,
+				 (unsigned long long)c->ring_min, (unsigned long long)c->ring_max,
+				 (unsigned long long)c->maglev_size, c->ring_murmur, c->hash_by_hostname);
+		if (cases[i].warning && !strstr(decode_fixture_warnings(f), cases[i].warning))
+			fail_msg("case %zu: no warning of %s", i, cases[i].warning);
+		mesh_config_object_release(c);
+	}
+	cluster_fixture_refused(f, RING("'minimumRingSize': 0"), "ring_hash_lb_config.minimum_ring_size", "0..8388608");
+	cluster_fixture_refused(f, RING("'maximumRingSize': 8388609"), "minimum_ring_size", "1024..8388609");
+	cluster_fixture_refused(f, RING("'hashFunction': 2"), "ring_hash_lb_config.hash_function", "2: unknown");
+	cluster_fixture_refused(f, TYPED("ring_hash.v3.RingHash", ", 'hashFunction': 3"), "typed_config.hash_function", "3: unknown");
+	cluster_fixture_refused(f, "'lbPolicy': 'MAGLEV', 'maglevLbConfig': {'tableSize': 8}", "maglev_lb_config.table_size",
+				"8: must be a prime number");
+	cluster_fixture_refused(f, TYPED("maglev.v3.Maglev", ", 'consistentHashingLbConfig': {'hashBalanceFactor': 99}"),
+				"consistent_hashing_lb_config.hash_balance_factor", "99: must be 100 or more");
+#undef RING
+#undef TYPED
+}
+
 static void typed_policies(void **state)
 {
 #define ONE(type, members) "'loadBalancingPolicy': {'policies': [" POLICY("p", type, members) "]}"
@@ -401,6 +459,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(breakers, setup, teardown),
 		cmocka_unit_test_setup_teardown(protocols, setup, teardown),
 		cmocka_unit_test_setup_teardown(policies, setup, teardown),
+		cmocka_unit_test_setup_teardown(hashing, setup, teardown),
 		cmocka_unit_test_setup_teardown(typed_policies, setup, teardown),
 		cmocka_unit_test_setup_teardown(kinds, setup, teardown),
 		cmocka_unit_test_setup_teardown(metadata, setup, teardown),

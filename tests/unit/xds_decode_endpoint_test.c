@@ -43,7 +43,7 @@ static void values(void **state)
 				 "{'locality': {'region': 'r', 'zone': 'z', 'subZone': 's'}, 'loadBalancingWeight': 7,"
 				 " 'lbEndpoints': [{" ADDRESS ", 'loadBalancingWeight': 3, 'metadata': {'filterMetadata': {"
 				 "  'envoy.transport_socket_match': {'tlsMode': 'istio'},"
-				 "  'istio': {'workload': 'w;ns;c;v1;k'}}}}]}]"));
+				 "  'envoy.lb': {'hash_key': 'shard-7'}, 'istio': {'workload': 'w;ns;c;v1;k'}}}}]}]"));
 	assert_non_null(set);
 	assert_int_equal(set->count, 2);
 	assert_int_equal(set->priority_count, 2);
@@ -59,6 +59,8 @@ static void values(void **state)
 	assert_int_equal(set->localities[0].endpoints[0].health, ENDPOINT_HEALTHY);
 	assert_int_equal(set->localities[0].endpoints[0].transport_label_count, 1);
 	assert_text(set->localities[0].endpoints[0].workload, "w;ns;c;v1;k");
+	assert_text(set->localities[0].endpoints[0].hash_key, "shard-7");
+	assert_null(set->localities[1].endpoints[0].hash_key.data);
 	assert_int_equal(set->localities[1].priority, 1);
 	assert_int_equal(set->localities[1].weight, 0);
 	assert_int_equal(set->localities[1].endpoints[0].weight, 1);

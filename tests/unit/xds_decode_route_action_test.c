@@ -94,6 +94,33 @@ static void upgrades(void **state)
 	assert_true(route->upgrades[1].allowed);
 }
 
+static void hash_policies(void **state)
+{
+	struct route_fixture *f = *state;
+	const struct route *route = route_fixture_action(
+		f, "'route': {'cluster': 'c', 'hashPolicy': [{'header': {'headerName': 'X-User'}, 'terminal': true},"
+		   " {'header': {'headerName': ':path', 'regexRewrite': {'pattern': {'regex': '^/(a)'}, 'substitution': '\\\\1'}}},"
+		   " {'connectionProperties': {}}, {'connectionProperties': {'sourceIp': true}},"
+		   " {'cookie': {'name': 'Session'}}, {'queryParameter': {'name': 'Key'}, 'terminal': true}]}");
+
+	assert_int_equal(f->warnings, 0);
+	assert_int_equal(route->hash_policy_count, 5);
+	assert_int_equal(route->hash_policies[0].source, HASH_HEADER);
+	assert_slice(route->hash_policies[0].name, "x-user");
+	assert_true(route->hash_policies[0].terminal);
+	assert_null(route->hash_policies[0].rewrite);
+	assert_slice(route->hash_policies[1].name, ":path");
+	assert_false(route->hash_policies[1].terminal);
+	assert_non_null(route->hash_policies[1].rewrite);
+	assert_slice(route->hash_policies[1].rewrite_with, "\\1");
+	assert_int_equal(route->hash_policies[2].source, HASH_SOURCE_IP);
+	assert_int_equal(route->hash_policies[3].source, HASH_COOKIE);
+	assert_slice(route->hash_policies[3].name, "Session");
+	assert_int_equal(route->hash_policies[4].source, HASH_QUERY);
+	assert_slice(route->hash_policies[4].name, "Key");
+	assert_true(route->hash_policies[4].terminal);
+}
+
 static void destinations(void **state)
 {
 	const struct route *route = route_fixture_action(*state, "'route': {'clusterHeader': 'X-To'}");
@@ -368,6 +395,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(defaults, route_fixture_setup, route_fixture_teardown),
+		cmocka_unit_test_setup_teardown(hash_policies, route_fixture_setup, route_fixture_teardown),
 		cmocka_unit_test_setup_teardown(grpc_times, route_fixture_setup, route_fixture_teardown),
 		cmocka_unit_test_setup_teardown(upgrades, route_fixture_setup, route_fixture_teardown),
 		cmocka_unit_test_setup_teardown(times, route_fixture_setup, route_fixture_teardown),

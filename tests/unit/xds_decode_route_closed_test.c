@@ -187,8 +187,10 @@ static void passed_over(void **state)
 	} rows[] = {
 		{"'route': {'cluster': 'c', 'requestMirrorPolicies': [{'cluster': 'd'}]}",
 		 "request_mirror_policies of a route"},
-		{"'route': {'cluster': 'c', 'hashPolicy': [{'header': {'headerName': 'a'}}]}",
-		 "hash_policy of a route"},
+		{"'route': {'cluster': 'c', 'hashPolicy': [{'filterState': {'key': 'a'}}]}",
+		 "filter_state of a hash_policy"},
+		{"'route': {'cluster': 'c', 'hashPolicy': [{'cookie': {'name': 'a', 'ttl': '0s'}}]}",
+		 "ttl of a hash_policy's cookie"},
 		{"'route': {'cluster': 'c', 'hedgePolicy': {}}", "hedge_policy of a route"},
 		{"'route': {'cluster': 'c', 'internalRedirectPolicy': {}}", "internal_redirect_policy of a route"},
 		{"'route': {'weightedClusters': {'headerName': 'x', 'clusters': [{'name': 'a', 'weight': 1}]}}",
