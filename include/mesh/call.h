@@ -50,7 +50,7 @@ struct mesh_request {
 struct mesh_result {
 	size_t size;
 	int status;                   /* MESH_OK or an enum mesh_error */
-	const char *flag;             /* Envoy's response flag ("UH", "NR", ..), "-" for none */
+	const char *flag;             /* Envoy's response flag ("UH", "NR", "DI,FI", ..), "-" for none */
 	int http_status;              /* of the response, 0 when none came; what Envoy would answer is in local_status */
 	int local_status;             /* status a sidecar would have answered in our place (503, 504, 404, ..), else 0 */
 	unsigned attempts;            /* requests sent or tried, retries included */

@@ -87,6 +87,8 @@ static void on_head(struct exchange *exchange, struct http_head *head, bool end)
 				  &call->response.headers);
 	if (!rc)
 		rc = mesh_rewrite_response(&call->client.chosen, &call->arena, &call->response.headers);
+	if (!rc)
+		rc = mesh_client_mark(call);
 	if (rc) {
 		mesh_attempt_abandon(call, rc);
 		mesh_call_finish(call, rc, NULL);

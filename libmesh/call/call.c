@@ -151,6 +151,8 @@ static int local_status(const struct mesh_call *call, int error)
 		return (call->server ? call->received_end : call->client.out_end) ? 504 : 408;
 	case MESH_ERROR_NO_ROUTE:
 		return 404;
+	case MESH_ERROR_FAULT_ABORT: /* what the fault says */
+		return call->result.local_status;
 	case MESH_ERROR_NO_CLUSTER: /* what the route says */
 		return call->result.local_status ? call->result.local_status : 503;
 	case MESH_ERROR_DENIED:
@@ -179,6 +181,8 @@ static void fill_result(struct mesh_call *call, int error, const char *why)
 		return;
 	/* what is denied on the way out is a change of protocol, which Envoy has no flag for */
 	result->flag = error == MESH_ERROR_DENIED && !call->server ? "-" : mesh_error_flag(error);
+	if (error == MESH_ERROR_FAULT_ABORT && !call->server && call->client.delayed)
+		result->flag = "DI,FI";
 	result->local_status = local_status(call, error);
 	mesh_why(&call->why, error, "%s", why && *why ? why : mesh_error_text(error));
 	result->why = mesh_slice_of(call->why.text);

@@ -12,6 +12,7 @@
 #include "call/worker.h"
 #include "cluster/pool.h"
 #include "http/mux.h"
+#include "policy/fault.h"
 #include "policy/retry.h"
 #include "policy/rewrite.h"
 
@@ -71,6 +72,16 @@ struct client_call {
 	struct loop_timer idle;    /* as attempt.idle, of the call as the application sees it */
 	uint64_t idle_ns;          /* its limit; 0: none */
 	uint64_t active_ns;
+	const struct http_filter *alpn; /* NULL: none */
+	size_t filters_run;        /* of client.http, between the route and the router */
+	struct fault fault;        /* chosen for it */
+	struct loop_timer fault_timer;
+	bool fault_active;         /* counted among the mesh's */
+	bool delayed;
+	bool limited;              /* its time limits run since the delay began */
+	const struct cors_config *cors; /* marks its answer for that origin */
+	struct mesh_slice cors_origin;
+	struct mesh_slice local_body;
 	struct loop_task local;    /* delivers what was decided without a peer */
 	uint32_t timeout_ms;
 	size_t body_max;
@@ -84,6 +95,8 @@ struct server_call {
 	struct snapshot *snapshot;      /* whose policies apply */
 	const struct http_config *http; /* in it; NULL: a TCP chain, no HTTP policy */
 	struct rewrite chosen;          /* in it too; no route: none was found */
+	const struct cors_config *cors; /* in it too: marks the answer for that origin */
+	struct mesh_slice cors_origin;
 	bool handled;                   /* the handler was called */
 	bool responded;
 	bool registered;                /* mesh_call_on was used */
@@ -163,6 +176,15 @@ void mesh_client_stop(struct mesh_call *call);  /* timers, attempt, snapshot: be
 int mesh_client_send(struct mesh_call *call, struct mesh_slice data, bool end);
 int mesh_client_send_trailers(struct mesh_call *call, const struct mesh_header *trailers, size_t count);
 void mesh_client_room(struct mesh_call *call); /* tells `writable` when there is room again */
+
+void mesh_client_go_on(struct mesh_call *call);  /* with the next filter, or where the route leads */
+void mesh_client_answer(struct mesh_call *call, int status, struct mesh_slice body); /* soon, in place of a peer */
+
+/* client_filter.c */
+/* *pending: it is answered, or mesh_client_go_on follows. FAULT_ABORT, NOMEM */
+int mesh_client_filter(struct mesh_call *call, bool *pending);
+int mesh_client_mark(struct mesh_call *call); /* the response's headers. NOMEM */
+void mesh_client_stop_faults(struct mesh_call *call);
 
 /* client_timeout.c */
 /* As the request and its route say. NOMEM */

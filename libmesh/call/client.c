@@ -20,8 +20,8 @@ static void client_fail(struct mesh_call *call, int error, const char *why)
 	mesh_call_finish(call, error, why);
 }
 
-/* Filters on the way out that can refuse, and istio.alpn, if it is there. */
-static int run_filters(struct mesh_call *call, const struct http_filter **alpn)
+/* Filters on the way out that refuse whatever the route, and istio.alpn, if it is there. */
+static int look_at_filters(struct mesh_call *call)
 {
 	const struct http_config *http = call->client.http;
 
@@ -32,7 +32,7 @@ static int run_filters(struct mesh_call *call, const struct http_filter **alpn)
 			return mesh_why(&call->why, MESH_ERROR_FAIL_CLOSED, "HTTP filter %.*s: %.*s", (int)filter->name.len,
 					filter->name.data, (int)filter->reason.len, filter->reason.data);
 		if (filter->kind == HTTP_FILTER_ALPN)
-			*alpn = filter;
+			call->client.alpn = filter;
 	}
 	return 0;
 }
@@ -87,9 +87,10 @@ static int choose_hash(struct mesh_call *call)
 				&client->hash);
 }
 
-static int find_cluster(struct mesh_call *call, const struct http_filter *alpn)
+static int find_cluster(struct mesh_call *call)
 {
 	struct client_call *client = &call->client;
+	const struct http_filter *alpn = call->client.alpn;
 	uint32_t hash = 0;
 	struct mesh_slice name = mesh_route_cluster(client->chosen.route, &client->match, &hash, &client->chosen.weighted);
 	const struct retry_config *base = client->chosen.route->retry ? client->chosen.route->retry : client->chosen.host->retry;
@@ -124,7 +125,7 @@ static int find_cluster(struct mesh_call *call, const struct http_filter *alpn)
 	rc = mesh_retry_policy(base, &client->match, true, &call->arena, &client->retry);
 	if (rc)
 		return rc;
-	rc = mesh_client_choose_limits(call, base);
+	rc = client->limited ? 0 : mesh_client_choose_limits(call, base);
 	if (rc)
 		return rc;
 	mesh_internal_headers_consume(&call->request.headers); /* obeyed, and not for the peer */
@@ -162,22 +163,22 @@ static int add_headers(struct mesh_call *call)
 static void deliver_local(struct loop_task *task)
 {
 	struct mesh_call *call = MESH_CONTAINER(task, struct mesh_call, client.local);
-	const struct route *route = call->client.chosen.route;
 
 	call->received_head = true;
 	if (call->events.head)
 		call->events.head(call, call->user);
-	if (!atomic_load(&call->over) && route->direct_body.len) /* once over, its configuration may be gone */
-		mesh_call_take(call, route->direct_body, SIZE_MAX);
+	if (!atomic_load(&call->over) && call->client.local_body.len) /* once over, its configuration may be gone */
+		mesh_call_take(call, call->client.local_body, SIZE_MAX);
 	call->received_end = true;
 	if (call->events.end && !atomic_load(&call->over))
 		call->events.end(call, call->user);
 	mesh_call_finish(call, 0, NULL);
 }
 
-static void answer_local(struct mesh_call *call, int status)
+void mesh_client_answer(struct mesh_call *call, int status, struct mesh_slice body)
 {
 	call->response.status = status;
+	call->client.local_body = body;
 	call->result.local_status = status;
 	call->client.local.run = deliver_local;
 	mesh_loop_defer(call->worker->env.loop, &call->client.local);
@@ -191,32 +192,45 @@ static int answer_redirect(struct mesh_call *call)
 
 	if (!location.data)
 		return MESH_ERROR_NOMEM;
-	answer_local(call, (int)(route->redirect_status ? route->redirect_status : 301));
+	mesh_client_answer(call, (int)(route->redirect_status ? route->redirect_status : 301), (struct mesh_slice){NULL, 0});
 	rc = mesh_headers_add(&call->response.headers, &call->arena, MESH_SLICE("location"), location);
 	return rc ? rc : mesh_rewrite_response(&call->client.chosen, &call->arena, &call->response.headers);
 }
 
-static int decide(struct mesh_call *call, bool *local)
+/* Up to the filters that look at the route. */
+static int decide(struct mesh_call *call)
 {
-	const struct http_filter *alpn = NULL;
 	int rc = mesh_client_find_listener(call);
 
 	if (!rc)
-		rc = run_filters(call, &alpn);
+		rc = look_at_filters(call);
 	if (!rc)
 		rc = add_headers(call);
 	if (!rc)
 		rc = find_route(call);
 	if (!rc)
 		rc = check_upgrade(call);
-	if (rc)
-		return rc;
-	switch (call->client.chosen.route->kind) {
+	return rc;
+}
+
+static int closed(struct mesh_call *call)
+{
+	const struct route *route = call->client.chosen.route;
+
+	return mesh_why(&call->why, MESH_ERROR_FAIL_CLOSED, "route %.*s: %.*s", (int)route->name.len, route->name.data,
+			(int)route->fail_reason.len, route->fail_reason.data ? route->fail_reason.data : "");
+}
+
+static int follow_route(struct mesh_call *call, bool *local)
+{
+	const struct route *route = call->client.chosen.route;
+
+	switch (route->kind) {
 	case ROUTE_CLUSTER:
-		return find_cluster(call, alpn);
+		return find_cluster(call);
 	case ROUTE_DIRECT_RESPONSE:
 		*local = true;
-		answer_local(call, (int)call->client.chosen.route->direct_status);
+		mesh_client_answer(call, (int)route->direct_status, route->direct_body);
 		return mesh_rewrite_response(&call->client.chosen, &call->arena, &call->response.headers);
 	case ROUTE_REDIRECT:
 		*local = true;
@@ -225,15 +239,34 @@ static int decide(struct mesh_call *call, bool *local)
 	case ROUTE_FAIL_CLOSED:
 		break;
 	}
-	return mesh_why(&call->why, MESH_ERROR_FAIL_CLOSED, "route %.*s: %.*s", (int)call->client.chosen.route->name.len,
-			call->client.chosen.route->name.data, (int)call->client.chosen.route->fail_reason.len,
-			call->client.chosen.route->fail_reason.data ? call->client.chosen.route->fail_reason.data : "");
+	return closed(call);
+}
+
+static int start_limits(struct mesh_call *call)
+{
+	if (!call->client.limited)
+		return mesh_client_start_limits(call);
+	return call->client.out_end ? mesh_client_request_ended(call) : 0;
+}
+
+void mesh_client_go_on(struct mesh_call *call)
+{
+	bool pending = false;
+	int rc = mesh_client_filter(call, &pending);
+
+	if (!rc && !pending)
+		rc = follow_route(call, &pending);
+	if (!rc && !pending)
+		rc = start_limits(call);
+	if (rc)
+		client_fail(call, rc, NULL);
+	else if (!pending)
+		mesh_attempt_start(call);
 }
 
 void mesh_client_begin(struct mesh_call *call)
 {
 	struct mesh_worker *worker = call->worker;
-	bool local = false;
 	int rc;
 
 	mesh_worker_refresh(worker);
@@ -242,19 +275,13 @@ void mesh_client_begin(struct mesh_call *call)
 		return;
 	}
 	call->client.snapshot = mesh_snapshot_retain(worker->env.snapshot);
-	rc = decide(call, &local);
-	if (rc) {
+	rc = decide(call);
+	if (!rc && call->client.chosen.route->kind == ROUTE_FAIL_CLOSED) /* no filter answers for it */
+		rc = closed(call);
+	if (rc)
 		client_fail(call, rc, NULL);
-		return;
-	}
-	if (local)
-		return;
-	rc = mesh_client_start_limits(call);
-	if (rc) {
-		client_fail(call, rc, NULL);
-		return;
-	}
-	mesh_attempt_start(call);
+	else
+		mesh_client_go_on(call);
 }
 
 void mesh_client_stop(struct mesh_call *call)
@@ -263,6 +290,7 @@ void mesh_client_stop(struct mesh_call *call)
 	struct loop *loop = call->worker->env.loop;
 
 	mesh_client_stop_limits(call);
+	mesh_client_stop_faults(call);
 	mesh_timer_stop(loop, &client->backoff);
 	mesh_loop_undefer(&client->local);
 	mesh_attempt_abandon(call, MESH_ERROR_CANCELLED);

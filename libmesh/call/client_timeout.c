@@ -67,7 +67,8 @@ static int start_timeout(struct mesh_call *call)
 		rc = mesh_timer_start(loop, &client->timeout, own_ns);
 	if (!rc && client->has_stream_limit)
 		rc = mesh_timer_start_at(loop, &client->duration, call->started_ns + client->stream_ns);
-	return rc || !client->out_end ? rc : mesh_client_request_ended(call);
+	/* one that a fault delays has no cluster yet */
+	return rc || !client->out_end || !client->cluster ? rc : mesh_client_request_ended(call);
 }
 
 void mesh_client_moved(struct mesh_call *call)

@@ -23,6 +23,7 @@ struct mesh {
 	struct xds_client *control;
 	atomic_bool draining;
 	struct buf greeting;   /* our own metadata as a TCP connection begins with it; empty without a control plane */
+	atomic_uint faults;    /* acting on calls: a bound of the configuration may hold for them */
 	atomic_uint running;   /* calls and streams of either side not over yet */
 	atomic_uint inbound;   /* connections accepted and not closed */
 	struct {

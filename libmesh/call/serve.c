@@ -164,6 +164,7 @@ void mesh_serve_stop(struct mesh_call *call, int error)
 	mesh_snapshot_release(call->serve.snapshot);
 	call->serve.snapshot = NULL;
 	call->serve.http = NULL;
+	call->serve.cors = NULL;
 }
 
 void mesh_serve_released(struct mesh_call *call)

@@ -4,6 +4,7 @@
 #define MESH_CALL_SERVE_H
 
 #include "call/inbound.h"
+#include "policy/cors.h"
 
 struct exchange *mesh_serve_accept(struct inbound *inbound); /* a request begins; NULL: no memory */
 void mesh_serve_moved(struct mesh_call *call); /* a sign of life in either direction */
@@ -15,6 +16,8 @@ int mesh_serve_decorate(struct mesh_call *call);
 
 /* serve_answer.c: answers of our own; what still arrives of the request is not kept */
 void mesh_serve_answer(struct mesh_call *call, int status, struct mesh_slice body, struct mesh_slice location);
+void mesh_serve_preflight(struct mesh_call *call, const struct cors_config *config, const struct route_request *request,
+			  struct mesh_slice origin);
 void mesh_serve_refuse(struct mesh_call *call, int error, int status, const char *body);
 
 /* There is room: what is left of an answer goes first. False: there is none behind it, or the call is over. */

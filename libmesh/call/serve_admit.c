@@ -6,6 +6,7 @@
 #include "call/serve.h"
 
 #include "call/call.h"
+#include "policy/cors.h"
 #include "policy/path.h"
 #include "policy/rbac.h"
 #include "policy/upgrade.h"
@@ -32,6 +33,36 @@ static bool authorized(struct mesh_call *call, const struct authz_config *config
 	return false;
 }
 
+/* For routes to the application. False: a preflight, answered. */
+static bool cors_passes(struct mesh_call *call, const struct http_filter *filter, const struct route_request *match,
+			const struct route *route)
+{
+	const struct weighted_cluster *weighted = NULL;
+	const struct cors_config *config;
+	struct mesh_slice origin;
+	uint32_t hash;
+
+	if (!route || (route->kind != ROUTE_CLUSTER && route->kind != ROUTE_NON_FORWARDING))
+		return true;
+	if (route->kind == ROUTE_CLUSTER)
+		mesh_route_cluster(route, match, &hash, &weighted);
+	config = mesh_cors_in_force(filter->name, route, weighted);
+	if (!config)
+		return true;
+	switch (mesh_cors_check(config, match, mesh_rand_next(&call->worker->env.rand), &call->arena, &origin)) {
+	case CORS_GO_ON:
+		return true;
+	case CORS_MARK:
+		call->serve.cors = config;
+		call->serve.cors_origin = origin;
+		return true;
+	case CORS_ANSWER:
+		break;
+	}
+	mesh_serve_preflight(call, config, match, origin);
+	return false;
+}
+
 /* The filters of the chain in their order; without a route, as the chain has them. False: answered. */
 static bool filters_pass(struct mesh_call *call, const struct route_request *match, const struct route *route)
 {
@@ -46,6 +77,8 @@ static bool filters_pass(struct mesh_call *call, const struct route_request *mat
 			mesh_serve_refuse(call, MESH_ERROR_FAIL_CLOSED, 503, "configuration in force is not understood");
 			return false;
 		}
+		if (filter->kind == HTTP_FILTER_CORS && !cors_passes(call, filter, match, route))
+			return false;
 		if (filter->kind != HTTP_FILTER_AUTHZ)
 			continue;
 		if (route && route->authz_filter.data && mesh_slice_equal(route->authz_filter, filter->name))

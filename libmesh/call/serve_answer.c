@@ -25,6 +25,8 @@ static int send_head(struct mesh_call *call, struct http_head *head, bool end)
 	if (http && http->server_name.len &&
 	    (http->server_overwrite || !mesh_headers_get(&head->headers, MESH_SLICE("server")).data))
 		rc = mesh_headers_set(&head->headers, &call->arena, MESH_SLICE("server"), http->server_name);
+	if (!rc && call->serve.cors)
+		rc = mesh_cors_mark(call->serve.cors, call->serve.cors_origin, &call->arena, &head->headers);
 	if (!rc && !mesh_headers_get(&head->headers, MESH_SLICE("date")).data)
 		rc = mesh_headers_add(&head->headers, &call->arena, MESH_SLICE("date"), mesh_worker_date(call->worker));
 	if (!rc)
@@ -169,6 +171,20 @@ static void answer(struct mesh_call *call, int error, int status, struct mesh_sl
 void mesh_serve_answer(struct mesh_call *call, int status, struct mesh_slice body, struct mesh_slice location)
 {
 	answer(call, 0, status, body, location);
+}
+
+/* Not in gRPC's words: a browser reads it. */
+void mesh_serve_preflight(struct mesh_call *call, const struct cors_config *config, const struct route_request *request,
+			  struct mesh_slice origin)
+{
+	struct http_head head = {.status = 200};
+	int rc = mesh_cors_preflight(config, request, origin, &call->arena, &head.headers);
+
+	call->serve.handled = true;
+	if (!rc)
+		rc = send_head(call, &head, true);
+	if (rc)
+		give_up(call, rc);
 }
 
 void mesh_serve_refuse(struct mesh_call *call, int error, int status, const char *body)

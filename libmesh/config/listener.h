@@ -24,6 +24,7 @@ struct http_filter {
 	enum http_filter_kind kind;
 	struct mesh_slice name;
 	struct authz_config *authz;
+	struct fault_config *fault; /* FAULT; NULL: none but those of routes */
 	struct mesh_slice reason; /* FAIL_CLOSED: what was not understood */
 	struct mesh_slice alpn_http10, alpn_http11, alpn_http2; /* ALPN: wire format */
 };

@@ -3,6 +3,8 @@
 #ifndef MESH_CONFIG_ROUTE_H
 #define MESH_CONFIG_ROUTE_H
 
+#include "config/cors.h"
+#include "config/fault.h"
 #include "config/object.h"
 
 enum path_match_kind {
@@ -97,6 +99,10 @@ struct weighted_cluster {
 	struct header_mutations mutations;
 	struct mesh_slice host_rewrite;
 	bool has_subset;
+	struct fault_config *fault; /* these four as in struct route; NULL: the route's */
+	struct mesh_slice fault_filter;
+	struct cors_config *cors;
+	struct mesh_slice cors_filter;
 };
 
 enum route_kind {
@@ -171,6 +177,10 @@ struct route {
 	struct mesh_slice fail_reason; /* ROUTE_FAIL_CLOSED */
 	struct authz_config *authz;    /* rules of this route for one RBAC filter (NULL: it is switched off) */
 	struct mesh_slice authz_filter; /* the name of that filter; absent: the listener's rules are in force */
+	struct fault_config *fault;    /* for the filter of that name; NULL: the listener's */
+	struct mesh_slice fault_filter;
+	struct cors_config *cors;      /* for the filter of that name; NULL: none */
+	struct mesh_slice cors_filter;
 };
 
 struct virtual_host {

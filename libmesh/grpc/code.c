@@ -90,8 +90,10 @@ int mesh_grpc_code_of_failure(int error, int status, bool late)
 {
 	if (late && mesh_error_class(error) == MESH_CLASS_TIME)
 		return MESH_GRPC_DEADLINE_EXCEEDED;
-	/* who was it that did not go on? */
-	return error == MESH_ERROR_IDLE_TIMEOUT ? mesh_grpc_code_of_http(status) : mesh_grpc_code_of_error(error);
+	/* who was it that did not go on, and what was to be injected? */
+	return error == MESH_ERROR_IDLE_TIMEOUT || error == MESH_ERROR_FAULT_ABORT
+		       ? mesh_grpc_code_of_http(status)
+		       : mesh_grpc_code_of_error(error);
 }
 
 int mesh_grpc_code_of_reset(uint32_t code)

@@ -152,6 +152,10 @@ bool mesh_decode_query_match(struct decode *d, const struct Envoy__Config__Route
 			     struct query_match *match);
 struct regex *mesh_decode_regex(struct decode *d, const struct Envoy__Type__Matcher__V3__RegexMatcher *matcher);
 void mesh_decode_cidr(struct decode *d, const struct Envoy__Config__Core__V3__CidrRange *range, struct cidr *cidr);
+/* A share of 0 when absent; `field`: where its denominator is. */
+struct Envoy__Type__V3__FractionalPercent;
+struct fraction mesh_decode_fractional(struct decode *d, const char *field,
+				       const struct Envoy__Type__V3__FractionalPercent *percent);
 struct fraction mesh_decode_fraction(struct decode *d, const struct Envoy__Config__Core__V3__RuntimeFractionalPercent *share);
 /* Envoy's URI template as a regular expression over the path; NULL when the Any is of another type. */
 struct regex *mesh_decode_uri_template(struct decode *d, const struct Google__Protobuf__Any *any);
@@ -222,6 +226,10 @@ struct route_scope {
 	struct mesh_slice reason;   /* given: all routes below fail closed */
 	struct authz_config *authz;
 	struct mesh_slice authz_filter; /* whose rules `authz` replaces; absent: none */
+	struct fault_config *fault; /* with their filters' names, as in struct route */
+	struct mesh_slice fault_filter;
+	struct cors_config *cors;
+	struct mesh_slice cors_filter;
 	uint32_t body_max;          /* of a direct response */
 };
 void mesh_decode_route(struct decode *d, const struct Envoy__Config__Route__V3__Route *message,
@@ -261,6 +269,12 @@ void mesh_decode_mutations(struct decode *d, const struct decode_mutations *from
 /* One entry of typed_per_filter_config applied to the scope of a route, virtual host or route configuration. */
 void mesh_decode_per_filter(struct decode *d, const char *name, const struct Google__Protobuf__Any *config,
 			    struct route_scope *scope);
+
+/* decode_fault.c, decode_cors.c: out of the Any in that field. NULL: it failed. */
+struct fault_config *mesh_decode_fault(struct decode *d, const char *field, const struct Google__Protobuf__Any *any);
+struct cors_config *mesh_decode_cors(struct decode *d, const char *field, const struct Google__Protobuf__Any *any);
+/* What a policy does not say is as in the one above it. */
+void mesh_decode_cors_fill(struct cors_config *cors, const struct cors_config *outer);
 
 /* decode_http.c */
 struct Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpConnectionManager;

@@ -115,13 +115,8 @@ static bool decode_alpn(struct decode *d, const Google__Protobuf__Any *any, stru
 
 static bool decode_fault(struct decode *d, const Google__Protobuf__Any *any, struct http_filter *filter)
 {
-	Envoy__Extensions__Filters__Http__Fault__V3__HTTPFault *message;
-
 	filter->kind = HTTP_FILTER_FAULT;
-	message = mesh_decode_any_open(d, "typed_config", any, &envoy__extensions__filters__http__fault__v3__httpfault__descriptor);
-	if (message && (message->delay || message->abort || message->response_rate_limit))
-		mesh_decode_warning(d, "faults of a connection manager: passed over");
-	mesh_decode_any_close(d);
+	filter->fault = mesh_decode_fault(d, "typed_config", any);
 	return true;
 }
 
@@ -217,16 +212,24 @@ static bool typed_filter(struct decode *d, const filter_message *message, struct
 }
 
 /*
- * On for single routes only. A route that has rules of its own needs a place among the filters where they are asked; what
- * turns on any other filter closes the route.
+ * On for single routes only. A route that has settings of its own needs a place among the filters where they are in force;
+ * what turns on any other filter closes the route.
  */
 static bool disabled_filter(const filter_message *message, struct http_filter *filter)
 {
-	bool typed = message->config_type_case ==
-		     ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_FILTER__CONFIG_TYPE_TYPED_CONFIG;
+	const Google__Protobuf__Any *any = message->typed_config;
 
 	filter->kind = HTTP_FILTER_AUTHZ;
-	return typed && mesh_decode_any_is(message->typed_config, &envoy__extensions__filters__http__rbac__v3__rbac__descriptor);
+	if (message->config_type_case !=
+	    ENVOY__EXTENSIONS__FILTERS__NETWORK__HTTP_CONNECTION_MANAGER__V3__HTTP_FILTER__CONFIG_TYPE_TYPED_CONFIG)
+		return false;
+	if (mesh_decode_any_is(any, &envoy__extensions__filters__http__fault__v3__httpfault__descriptor))
+		filter->kind = HTTP_FILTER_FAULT;
+	else if (mesh_decode_any_is(any, &envoy__extensions__filters__http__cors__v3__cors__descriptor))
+		filter->kind = HTTP_FILTER_CORS;
+	else
+		return mesh_decode_any_is(any, &envoy__extensions__filters__http__rbac__v3__rbac__descriptor);
+	return true;
 }
 
 static bool http_filter(struct decode *d, const filter_message *message, struct http_filter *filter)

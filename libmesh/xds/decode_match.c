@@ -200,20 +200,15 @@ void mesh_decode_cidr(struct decode *d, const Envoy__Config__Core__V3__CidrRange
 		memcpy(cidr->bytes, &address.v4.sin_addr, 4);
 }
 
-struct fraction mesh_decode_fraction(struct decode *d, const Envoy__Config__Core__V3__RuntimeFractionalPercent *share)
+struct fraction mesh_decode_fractional(struct decode *d, const char *field, const Envoy__Type__V3__FractionalPercent *percent)
 {
-	struct fraction fraction = {0, 0};
+	struct fraction fraction = {0, 100};
 
-	if (!share)
+	if (!percent)
 		return fraction;
-	if (!share->default_value) {
-		mesh_decode_fail_field(d, "default_value", "is required");
-		return fraction;
-	}
-	fraction.numerator = share->default_value->numerator;
-	switch (share->default_value->denominator) {
+	fraction.numerator = percent->numerator;
+	switch (percent->denominator) {
 	case ENVOY__TYPE__V3__FRACTIONAL_PERCENT__DENOMINATOR_TYPE__HUNDRED:
-		fraction.denominator = 100;
 		break;
 	case ENVOY__TYPE__V3__FRACTIONAL_PERCENT__DENOMINATOR_TYPE__TEN_THOUSAND:
 		fraction.denominator = 10000;
@@ -222,11 +217,20 @@ struct fraction mesh_decode_fraction(struct decode *d, const Envoy__Config__Core
 		fraction.denominator = 1000000;
 		break;
 	default:
-		mesh_decode_fail_field(d, "default_value.denominator", "%d: unknown", (int)share->default_value->denominator);
+		mesh_decode_fail_field(d, field, "%d: unknown", (int)percent->denominator);
 	}
 	if (fraction.numerator > fraction.denominator)
 		fraction.numerator = fraction.denominator; /* "always", as Envoy takes it */
 	return fraction;
+}
+
+struct fraction mesh_decode_fraction(struct decode *d, const Envoy__Config__Core__V3__RuntimeFractionalPercent *share)
+{
+	if (!share)
+		return (struct fraction){0, 0};
+	if (!share->default_value)
+		mesh_decode_fail_field(d, "default_value", "is required");
+	return mesh_decode_fractional(d, "default_value.denominator", share->default_value);
 }
 
 /*

@@ -58,6 +58,10 @@ static void weighted_cluster(struct decode *d, const Envoy__Config__Route__V3__W
 	for (size_t i = 0; i < message->n_typed_per_filter_config && d->rc == 0; i++)
 		mesh_decode_per_filter(d, message->typed_per_filter_config[i]->key, message->typed_per_filter_config[i]->value,
 				       &scope);
+	cluster->fault = scope.fault;
+	cluster->fault_filter = scope.fault_filter;
+	cluster->cors = scope.cors;
+	cluster->cors_filter = scope.cors_filter;
 	if (scope.authz_filter.data)
 		closed(d, route, "typed_per_filter_config"); /* authorization by the cluster drawn */
 	if (scope.reason.data || reason.data)

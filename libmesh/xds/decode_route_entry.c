@@ -46,6 +46,35 @@ static void per_route_rbac(struct decode *d, const char *name, const Google__Pro
 	mesh_decode_any_close(d);
 }
 
+/* Settings for two filters of a kind are more than a route here can say. */
+static bool same_filter(struct decode *d, const char *name, struct mesh_slice *filter)
+{
+	if (filter->data && !mesh_slice_equal(*filter, mesh_slice_of(name))) {
+		mesh_decode_warning(d, "settings for a second filter of the kind, \"%.80s\": passed over", name);
+		return false;
+	}
+	*filter = mesh_decode_required(d, "key", name);
+	return true;
+}
+
+static void per_route_fault(struct decode *d, const char *name, const Google__Protobuf__Any *config, struct route_scope *scope)
+{
+	if (same_filter(d, name, &scope->fault_filter))
+		scope->fault = mesh_decode_fault(d, "value", config);
+}
+
+static void per_route_cors(struct decode *d, const char *name, const Google__Protobuf__Any *config, struct route_scope *scope)
+{
+	struct cors_config *cors;
+
+	if (!same_filter(d, name, &scope->cors_filter))
+		return;
+	cors = mesh_decode_cors(d, "value", config);
+	if (cors && scope->cors)
+		mesh_decode_cors_fill(cors, scope->cors);
+	scope->cors = cors;
+}
+
 void mesh_decode_per_filter(struct decode *d, const char *name, const Google__Protobuf__Any *config,
 			    struct route_scope *scope)
 {
@@ -55,9 +84,11 @@ void mesh_decode_per_filter(struct decode *d, const char *name, const Google__Pr
 	mesh_decode_push_key(d, "typed_per_filter_config", name);
 	if (mesh_decode_any_is(config, &envoy__extensions__filters__http__rbac__v3__rbacper_route__descriptor)) {
 		per_route_rbac(d, name, config, scope);
-	} else if (mesh_decode_any_is(config, &envoy__extensions__filters__http__fault__v3__httpfault__descriptor) ||
-		   mesh_decode_any_is(config, &envoy__extensions__filters__http__cors__v3__cors_policy__descriptor) ||
-		   mesh_slice_equal(type, MESH_SLICE("stats.PluginConfig")) ||
+	} else if (mesh_decode_any_is(config, &envoy__extensions__filters__http__fault__v3__httpfault__descriptor)) {
+		per_route_fault(d, name, config, scope);
+	} else if (mesh_decode_any_is(config, &envoy__extensions__filters__http__cors__v3__cors_policy__descriptor)) {
+		per_route_cors(d, name, config, scope);
+	} else if (mesh_slice_equal(type, MESH_SLICE("stats.PluginConfig")) ||
 		   mesh_slice_equal(type, MESH_SLICE("envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute"))) {
 		mesh_decode_warning(d, "typed_per_filter_config \"%.80s\" of a route: passed over", name);
 	} else {
@@ -216,4 +247,14 @@ void mesh_decode_route(struct decode *d, const route_message *message, const str
 		mesh_decode_route_close(route, scope.reason.data ? scope.reason : reason);
 	route->authz = scope.authz;
 	route->authz_filter = scope.authz_filter;
+	route->fault = scope.fault;
+	route->fault_filter = scope.fault_filter;
+	route->cors = scope.cors;
+	route->cors_filter = scope.cors_filter;
+	for (size_t i = 0; i < route->weighted_count; i++) {
+		struct weighted_cluster *cluster = &route->weighted[i];
+
+		if (cluster->cors && route->cors && mesh_slice_equal(cluster->cors_filter, route->cors_filter))
+			mesh_decode_cors_fill(cluster->cors, route->cors);
+	}
 }

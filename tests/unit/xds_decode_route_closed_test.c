@@ -210,8 +210,8 @@ static void passed_over(void **state)
 		{"'route': {'cluster': 'c', 'retryPolicy': {'rateLimitedRetryBackOff': {}}}",
 		 "rate_limited_retry_back_off"},
 		{CLUSTER ", 'typedPerFilterConfig': {'envoy.filters.http.fault':"
-			 " {'@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault'}}",
-		 "typed_per_filter_config \"envoy.filters.http.fault\" of a route"},
+			 " {'@type': 'envoy.extensions.filters.http.fault.v3.HTTPFault', 'responseRateLimit': {'headerLimit': {}}}}",
+		 "response_rate_limit of a fault: passed over"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

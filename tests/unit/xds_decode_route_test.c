@@ -168,8 +168,15 @@ static void recorded_actions(void **state)
 	assert_int_equal(routes[5].kind, ROUTE_DIRECT_RESPONSE);
 	assert_int_equal(routes[5].direct_status, 418);
 	assert_slice(routes[5].direct_body, "short and stout");
-	assert_int_equal(routes[6].kind, ROUTE_CLUSTER); /* a fault is not injected, the route stays open */
-	assert_int_equal(routes[7].kind, ROUTE_CLUSTER); /* nor is a mirror or CORS */
+	assert_int_equal(routes[6].kind, ROUTE_CLUSTER);
+	assert_int_equal(routes[6].fault->delay_ns, 1000 * MS);
+	assert_int_equal(routes[6].fault->delay_share.numerator, 100000);
+	assert_int_equal(routes[6].fault->abort_status, 503);
+	assert_int_equal(routes[6].fault->abort_share.numerator, 55000);
+	assert_int_equal(routes[7].kind, ROUTE_CLUSTER); /* a mirror is passed over */
+	assert_int_equal(routes[7].cors->origin_count, 2);
+	assert_slice(routes[7].cors->methods, "GET,POST");
+	assert_int_equal(routes[7].cors->forward, CORS_YES);
 	assert_int_equal(routes[8].weighted_count, 3);
 	assert_int_equal(routes[8].weighted_total, 100);
 	assert_int_equal(routes[8].weighted[2].weight, 50);

@@ -379,6 +379,33 @@ static void disabled_rules(void **state)
 	decode_fixture_end(&f);
 }
 
+/* A fault of the listener's own; one that is off, and CORS, keep the place where routes turn them on. */
+static void faults(void **state)
+{
+	static const char fault[] = CHAIN(HCM("", TYPED("f", "envoy.extensions.filters.http.fault.v3.HTTPFault",
+							", 'abort': {'httpStatus': 503, 'percentage': {'numerator': 5}}") ","
+					      "{'name': 'd', 'disabled': true, 'typedConfig': {'@type':"
+					      " 'envoy.extensions.filters.http.fault.v3.HTTPFault', 'abort': {'httpStatus': 500}}},"
+					      "{'name': 'c', 'disabled': true, 'typedConfig': {'@type':"
+					      " 'envoy.extensions.filters.http.cors.v3.Cors'}},"));
+	struct decode_fixture f;
+	struct listener_config *listener;
+	const struct http_filter *filters;
+
+	decode_fixture_begin(&f);
+	listener = accepted(&f, fault, 0);
+	filters = listener->chains[0].http->filters;
+	assert_int_equal(listener->chains[0].http->filter_count, 4);
+	assert_int_equal(filters[0].kind, HTTP_FILTER_FAULT);
+	assert_int_equal(filters[0].fault->abort_status, 503);
+	assert_int_equal(filters[0].fault->abort_share.numerator, 5);
+	assert_int_equal(filters[1].kind, HTTP_FILTER_FAULT);
+	assert_null(filters[1].fault);
+	assert_int_equal(filters[2].kind, HTTP_FILTER_CORS);
+	mesh_config_object_release(listener);
+	decode_fixture_end(&f);
+}
+
 /* What a real istiod sent: an EnvoyFilter with Lua, and a service under JWT rules and an external authorizer. */
 static void recorded(void **state)
 {
@@ -417,7 +444,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(http_filters), cmocka_unit_test(chains_closed), cmocka_unit_test(listeners_closed),
 		cmocka_unit_test(strange_fields),	cmocka_unit_test(strange_rules), cmocka_unit_test(warned),	 cmocka_unit_test(silent),
-		cmocka_unit_test(disabled_rules), cmocka_unit_test(recorded),
+		cmocka_unit_test(disabled_rules), cmocka_unit_test(faults), cmocka_unit_test(recorded),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
