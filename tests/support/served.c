@@ -67,6 +67,10 @@ static void keep(struct served *served, struct mesh_call *call)
 {
 	const struct mesh_call_events events = {.size = sizeof(events), .done = on_done, .data = on_data};
 
+	if (atomic_load(&served->held_count) == HELD_MAX) { /* clients that do not count send more than anybody keeps */
+		mesh_call_respond(call, 503, NULL, 0, text("full"), true);
+		return;
+	}
 	assert_int_equal(mesh_call_on(call, &events, served), 0);
 	if (is(call, "/paused"))
 		mesh_call_pause(call);
