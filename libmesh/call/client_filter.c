@@ -4,6 +4,7 @@
  * and answers in place of a peer where they say so. Refuses to know how a fault or an origin is chosen (policy/).
  */
 #include "call/call.h"
+#include "grpc/metadata.h"
 #include "policy/cors.h"
 
 static const char *const abort_words = "fault filter abort";
@@ -26,17 +27,8 @@ static bool grpc_request(const struct mesh_call *call)
 /* A status that gRPC alone can say: a head that is all of the answer, as from a sidecar. */
 static int abort_grpc(struct mesh_call *call, uint32_t status)
 {
-	struct headers *headers = &call->response.headers;
-	struct mesh_slice number = mesh_arena_printf(&call->arena, "%u", status);
-	int rc = number.data ? 0 : MESH_ERROR_NOMEM;
+	int rc = mesh_grpc_status_fields(&call->arena, (int)status, mesh_slice_of(abort_words), &call->response.headers);
 
-	if (!rc)
-		rc = mesh_headers_add(headers, &call->arena, MESH_SLICE("content-type"),
-				      MESH_SLICE("application/grpc"));
-	if (!rc)
-		rc = mesh_headers_add(headers, &call->arena, MESH_SLICE("grpc-status"), number);
-	if (!rc)
-		rc = mesh_headers_add(headers, &call->arena, MESH_SLICE("grpc-message"), mesh_slice_of(abort_words));
 	if (rc)
 		return rc;
 	call->result.flag = call->client.delayed ? "DI,FI" : "FI";

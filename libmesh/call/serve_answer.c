@@ -5,16 +5,8 @@
 #include "call/serve.h"
 
 #include "call/call.h"
-
-enum grpc_status { /* as google.rpc.Code numbers them */
-	GRPC_STATUS_UNKNOWN = 2,
-	GRPC_STATUS_DEADLINE_EXCEEDED = 4,
-	GRPC_STATUS_PERMISSION_DENIED = 7,
-	GRPC_STATUS_UNIMPLEMENTED = 12,
-	GRPC_STATUS_INTERNAL = 13,
-	GRPC_STATUS_UNAVAILABLE = 14,
-	GRPC_STATUS_UNAUTHENTICATED = 16,
-};
+#include "grpc/code.h"
+#include "grpc/metadata.h"
 
 static int send_head(struct mesh_call *call, struct http_head *head, bool end)
 {
@@ -50,68 +42,21 @@ static bool grpc_type(struct mesh_slice type)
 	return mesh_slice_prefix(type, grpc) && (type.len == grpc.len || type.data[grpc.len] == '+');
 }
 
-static enum grpc_status grpc_status_of(int error, int status)
+static int grpc_code(int error, int status)
 {
 	if (error == MESH_ERROR_DURATION)
-		return GRPC_STATUS_DEADLINE_EXCEEDED;
-	switch (status) {
-	case 307: /* its client would not follow */
-	case 400:
-		return GRPC_STATUS_INTERNAL;
-	case 401:
-		return GRPC_STATUS_UNAUTHENTICATED;
-	case 403:
-		return GRPC_STATUS_PERMISSION_DENIED;
-	case 404:
-		return GRPC_STATUS_UNIMPLEMENTED;
-	case 429:
-	case 502:
-	case 503:
-	case 504:
-		return GRPC_STATUS_UNAVAILABLE;
-	default:
-		return GRPC_STATUS_UNKNOWN;
-	}
-}
-
-/* As grpc-message has it: visible ASCII and spaces stay. Absent: no memory. */
-static struct mesh_slice percent_encoded(struct arena *arena, struct mesh_slice text)
-{
-	static const char digits[] = "0123456789ABCDEF";
-	char *to = mesh_arena_alloc(arena, text.len * 3 + 1);
-	size_t len = 0;
-
-	if (!to)
-		return (struct mesh_slice){NULL, 0};
-	for (size_t i = 0; i < text.len; i++) {
-		unsigned char c = (unsigned char)text.data[i];
-
-		if (c >= ' ' && c < 0x7f && c != '%') {
-			to[len++] = (char)c;
-			continue;
-		}
-		to[len++] = '%';
-		to[len++] = digits[c >> 4];
-		to[len++] = digits[c & 15];
-	}
-	return mesh_slice_make(to, len);
+		return MESH_GRPC_DEADLINE_EXCEEDED;
+	return status == 307 ? MESH_GRPC_INTERNAL : mesh_grpc_code_of_http(status); /* its client would not follow */
 }
 
 /* What gRPC's client can tell its caller: status and words in a head that is all of the answer. */
 static int answer_grpc(struct mesh_call *call, int error, int status, struct mesh_slice body)
 {
 	struct http_head head = {.status = 200, .content_length = -1};
-	struct mesh_slice number = mesh_arena_printf(&call->arena, "%d", (int)grpc_status_of(error, status));
-	struct mesh_slice message = percent_encoded(&call->arena, body);
-	int rc = number.data && message.data ? 0 : MESH_ERROR_NOMEM;
+	bool silent = mesh_slice_equal(call->request.method, MESH_SLICE("HEAD"));
+	int rc = mesh_grpc_status_fields(&call->arena, grpc_code(error, status), silent ? (struct mesh_slice){NULL, 0} : body,
+					 &head.headers);
 
-	if (!rc)
-		rc = mesh_headers_add(&head.headers, &call->arena, MESH_SLICE("content-type"),
-				      MESH_SLICE("application/grpc"));
-	if (!rc)
-		rc = mesh_headers_add(&head.headers, &call->arena, MESH_SLICE("grpc-status"), number);
-	if (!rc && message.len && !mesh_slice_equal(call->request.method, MESH_SLICE("HEAD")))
-		rc = mesh_headers_add(&head.headers, &call->arena, MESH_SLICE("grpc-message"), message);
 	return rc ? rc : send_head(call, &head, true);
 }
 

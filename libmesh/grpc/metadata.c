@@ -8,6 +8,7 @@
 #include <mesh/error.h>
 
 #include "base/text.h"
+#include "grpc/words.h"
 
 bool mesh_grpc_content_type(struct mesh_slice value)
 {
@@ -15,6 +16,20 @@ bool mesh_grpc_content_type(struct mesh_slice value)
 
 	return mesh_slice_prefix_fold(value, type) &&
 	       (value.len == type.len || value.data[type.len] == '+' || value.data[type.len] == ';');
+}
+
+int mesh_grpc_status_fields(struct arena *arena, int code, struct mesh_slice words, struct headers *fields)
+{
+	struct mesh_slice number = mesh_arena_printf(arena, "%d", code), message;
+	int rc = number.data ? mesh_grpc_words_encode(arena, words, &message) : MESH_ERROR_NOMEM;
+
+	if (!rc)
+		rc = mesh_headers_add(fields, arena, MESH_SLICE("content-type"), MESH_SLICE("application/grpc"));
+	if (!rc)
+		rc = mesh_headers_add(fields, arena, MESH_SLICE("grpc-status"), number);
+	if (!rc && message.len)
+		rc = mesh_headers_add(fields, arena, MESH_SLICE("grpc-message"), message);
+	return rc;
 }
 
 bool mesh_grpc_encoding_listed(struct mesh_slice list, struct mesh_slice encoding)

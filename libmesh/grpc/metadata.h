@@ -7,6 +7,8 @@
 
 /* "application/grpc", with "+proto" or parameters behind it. */
 bool mesh_grpc_content_type(struct mesh_slice value);
+/* Appends content-type, grpc-status and, where there are words, grpc-message: a head that is all of an answer. NOMEM. */
+int mesh_grpc_status_fields(struct arena *arena, int code, struct mesh_slice words, struct headers *fields);
 /* Is `encoding` in a list such as "identity, gzip"? */
 bool mesh_grpc_encoding_listed(struct mesh_slice list, struct mesh_slice encoding);
 /*

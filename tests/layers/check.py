@@ -17,7 +17,7 @@ MAY_INCLUDE = {
     "net": "config loop base",
     "http": "config base",
     "cluster": "lb policy http net config loop base",
-    "call": "cluster policy http net config loop base",
+    "call": "grpc cluster policy http net config loop base",
     "control": "loop base",
     "grpc": "base",
     "identity": "control net config loop base",
