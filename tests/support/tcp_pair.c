@@ -2,8 +2,14 @@
 /* Builds the pair; its echo keeps what did not go out yet and reads no further meanwhile. */
 #include "support/tcp_pair.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 #include <time.h>
 
 enum { WAIT_MS = 10000, ECHO_BYTES = 65536 };
@@ -283,4 +289,51 @@ bool tcp_pair_until(atomic_int *counter, int value)
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
 	}
 	return false;
+}
+
+int tcp_pair_setup(void **state)
+{
+	struct tcp_pair *pair = calloc(1, sizeof(*pair));
+
+	tcp_pair_open(pair, NULL);
+	*state = pair;
+	return 0;
+}
+
+int tcp_pair_setup_plain(void **state)
+{
+	struct tcp_pair *pair;
+
+	tcp_pair_setup(state);
+	pair = *state;
+	pair->plaintext = true;
+	tcp_pair_publish(pair);
+	return 0;
+}
+
+int tcp_pair_teardown(void **state)
+{
+	tcp_pair_close(*state);
+	free(*state);
+	return 0;
+}
+
+void tcp_pair_nap(long ms)
+{
+	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
+}
+
+struct mesh_worker *tcp_pair_worker(struct tcp_pair *pair)
+{
+	struct mesh_worker *worker;
+
+	assert_int_equal(mesh_worker_new(pair->client.mesh, &worker), 0);
+	return worker;
+}
+
+void tcp_pair_drive(struct mesh_worker *worker, atomic_int *counter, int value)
+{
+	for (int i = 0; i < 1000 && atomic_load(counter) < value; i++)
+		assert_true(mesh_worker_run(worker, 10) >= 0);
+	assert_true(atomic_load(counter) >= value);
 }

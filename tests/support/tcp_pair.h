@@ -45,6 +45,13 @@ struct mesh_stream *tcp_pair_dial(struct tcp_pair *pair);
 int tcp_pair_write(struct mesh_stream *stream, const void *data, size_t bytes);
 int tcp_pair_read(struct mesh_stream *stream, void *buffer, size_t bytes, size_t *got);
 int tcp_pair_shutdown(struct mesh_stream *stream);
+/* cmocka's: a pair over mutual TLS, or without, and its end. */
+int tcp_pair_setup(void **state);
+int tcp_pair_setup_plain(void **state);
+int tcp_pair_teardown(void **state);
+void tcp_pair_nap(long ms);
+struct mesh_worker *tcp_pair_worker(struct tcp_pair *pair); /* a borrowed one of the client's */
+void tcp_pair_drive(struct mesh_worker *worker, atomic_int *counter, int value); /* until the counter is there; asserts */
 bool tcp_pair_until(atomic_int *counter, int value); /* false: not within 10 s */
 
 #endif

@@ -14,53 +14,6 @@
 #include "support/raw_peer.h"
 #include "support/tcp_pair.h"
 
-static int open_pair(void **state)
-{
-	struct tcp_pair *pair = calloc(1, sizeof(*pair));
-
-	tcp_pair_open(pair, NULL);
-	*state = pair;
-	return 0;
-}
-
-static int plain_pair(void **state)
-{
-	struct tcp_pair *pair;
-
-	open_pair(state);
-	pair = *state;
-	pair->plaintext = true;
-	tcp_pair_publish(pair);
-	return 0;
-}
-
-static int close_pair(void **state)
-{
-	tcp_pair_close(*state);
-	free(*state);
-	return 0;
-}
-
-static void nap(long ms)
-{
-	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
-}
-
-static struct mesh_worker *new_worker(struct tcp_pair *pair)
-{
-	struct mesh_worker *worker;
-
-	assert_int_equal(mesh_worker_new(pair->client.mesh, &worker), 0);
-	return worker;
-}
-
-static void drive(struct mesh_worker *worker, atomic_int *counter, int value)
-{
-	for (int i = 0; i < 1000 && atomic_load(counter) < value; i++)
-		assert_true(mesh_worker_run(worker, 10) >= 0);
-	assert_true(atomic_load(counter) >= value);
-}
-
 /* ---- who closes whom */
 
 struct both {
@@ -95,11 +48,11 @@ static void test_one_closes_the_other(void **state)
 	struct both both;
 
 	memset(&both, 0, sizeof(both));
-	options.worker = new_worker(pair);
+	options.worker = tcp_pair_worker(pair);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(mesh_stream_dial(pair->client.mesh, &options, &both_events, &both, &both.stream[i]),
 				 0);
-	drive(options.worker, &both.opened, 2);
+	tcp_pair_drive(options.worker, &both.opened, 2);
 	mesh_worker_free(options.worker); /* both end; the first that is told closes them */
 	assert_int_equal(atomic_load(&both.closed), 1);
 	assert_null(both.stream[1]);
@@ -118,7 +71,7 @@ static void test_closed_while_it_is_asked(void **state)
 	close(fd); /* nobody is there */
 	pair->client.ports[0] = port;
 	tcp_pair_publish(pair);
-	options.worker = new_worker(pair);
+	options.worker = tcp_pair_worker(pair);
 	for (int how = 0; how < 3; how++) {
 		int64_t n = MESH_ERROR_AGAIN;
 
@@ -129,7 +82,7 @@ static void test_closed_while_it_is_asked(void **state)
 			n = how == 0   ? mesh_stream_read(both.stream[0], &byte, 1)
 			    : how == 1 ? mesh_stream_write(both.stream[0], mesh_slice_of("x"))
 				       : mesh_stream_shutdown(both.stream[0]);
-			nap(1);
+			tcp_pair_nap(1);
 		}
 		assert_int_equal(n, MESH_ERROR_CLOSED);
 		assert_int_equal(atomic_load(&both.closed), 1);
@@ -153,7 +106,7 @@ static void test_closed_by_another_thread(void **state)
 			assert_true(tcp_pair_until(&both->opened, 1));
 		mesh_stream_close(stream);
 		assert_true(tcp_pair_until(&both->closed, 1));
-		nap(20);
+		tcp_pair_nap(20);
 		assert_int_equal(atomic_load(&both->closed), 1);
 		free(both);
 	}
@@ -242,13 +195,13 @@ static void test_closed_in_each_callback(void **state)
 	struct mesh_stream_options options = {.size = sizeof(options), .target = mesh_slice_of("reviews:9080")};
 
 	pair->handler = take_handler;
-	options.worker = new_worker(pair);
+	options.worker = tcp_pair_worker(pair);
 	for (close_in = 0; close_in < 3; close_in++) {
 		struct both both;
 
 		memset(&both, 0, sizeof(both));
 		assert_int_equal(mesh_stream_dial(pair->client.mesh, &options, &at_events, &both, &both.stream[0]), 0);
-		drive(options.worker, &both.closed, 1);
+		tcp_pair_drive(options.worker, &both.closed, 1);
 	}
 	mesh_worker_free(options.worker);
 	assert_true(tcp_pair_until(&pair->closed, 3));
@@ -307,7 +260,7 @@ static void test_server_ends_under_streams(void **state)
 			assert_int_equal(atomic_load(&on_server.opened), i + 1);
 		}
 		if (how)
-			drive(options.worker, &on_server.closed, 1); /* when its grace is over */
+			tcp_pair_drive(options.worker, &on_server.closed, 1); /* when its grace is over */
 		mesh_worker_free(options.worker);
 		assert_int_equal(atomic_load(&on_server.closed), 1);
 		for (int i = 0; i < 2 - how; i++) {
@@ -341,8 +294,8 @@ static void test_mesh_ends_under_streams(void **state)
 	assert_int_equal(data_plane_open(&pair->client, 1, NULL), 0); /* for who closes the pair */
 }
 
-#define TEST(name)  cmocka_unit_test_setup_teardown(name, open_pair, close_pair)
-#define PLAIN(name) cmocka_unit_test_setup_teardown(name, plain_pair, close_pair)
+#define TEST(name)  cmocka_unit_test_setup_teardown(name, tcp_pair_setup, tcp_pair_teardown)
+#define PLAIN(name) cmocka_unit_test_setup_teardown(name, tcp_pair_setup_plain, tcp_pair_teardown)
 
 int main(void)
 {

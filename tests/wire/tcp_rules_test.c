@@ -15,53 +15,6 @@
 #include "support/raw_peer.h"
 #include "support/tcp_pair.h"
 
-static int open_pair(void **state)
-{
-	struct tcp_pair *pair = calloc(1, sizeof(*pair));
-
-	tcp_pair_open(pair, NULL);
-	*state = pair;
-	return 0;
-}
-
-static int plain_pair(void **state)
-{
-	struct tcp_pair *pair;
-
-	open_pair(state);
-	pair = *state;
-	pair->plaintext = true;
-	tcp_pair_publish(pair);
-	return 0;
-}
-
-static int close_pair(void **state)
-{
-	tcp_pair_close(*state);
-	free(*state);
-	return 0;
-}
-
-static void nap(long ms)
-{
-	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
-}
-
-static struct mesh_worker *new_worker(struct tcp_pair *pair)
-{
-	struct mesh_worker *worker;
-
-	assert_int_equal(mesh_worker_new(pair->client.mesh, &worker), 0);
-	return worker;
-}
-
-static void drive(struct mesh_worker *worker, atomic_int *counter, int value)
-{
-	for (int i = 0; i < 1000 && atomic_load(counter) < value; i++)
-		assert_true(mesh_worker_run(worker, 10) >= 0);
-	assert_true(atomic_load(counter) >= value);
-}
-
 /* ---- what was written goes out */
 
 /* The server's side: counts what comes. */
@@ -110,11 +63,11 @@ static void test_closed_while_it_opens(void **state)
 	pair->handler = take_handler;
 	pair->edit_listener = sniff;
 	tcp_pair_publish(pair);
-	options.worker = new_worker(pair);
+	options.worker = tcp_pair_worker(pair);
 	assert_int_equal(mesh_stream_dial(pair->client.mesh, &options, NULL, NULL, &stream), 0);
 	assert_int_equal(mesh_stream_write(stream, mesh_slice_of("only this\r\n")), 11);
 	mesh_stream_close(stream);
-	drive(options.worker, &pair->closed, 1);
+	tcp_pair_drive(options.worker, &pair->closed, 1);
 	assert_int_equal(atomic_load(&pair->bytes), 11);
 	assert_int_equal(pair->result, 0); /* the end, not a connection that was cut */
 	/* and one that never opens goes with its worker */
@@ -213,7 +166,7 @@ static void test_duration_without_a_clock(void **state)
 		int64_t n = mesh_stream_write(stream, mesh_slice_of("x"));
 
 		rc = n < 0 ? (int)n : 0;
-		nap(10);
+		tcp_pair_nap(10);
 	}
 	assert_int_equal(rc, MESH_ERROR_DURATION);
 	assert_int_equal(mesh_stream_read(stream, &byte, 1), MESH_ERROR_DURATION);
@@ -262,7 +215,7 @@ static void test_idle_from_the_last_byte(void **state)
 	data_plane_publish(&pair->server);
 	stream = tcp_pair_dial(pair);
 	assert_int_equal(mesh_stream_wait(stream, MESH_STREAM_OPENED, 10000), MESH_STREAM_OPENED);
-	nap(100);
+	tcp_pair_nap(100);
 	assert_int_equal(tcp_pair_write(stream, "x", 1), 0);
 	assert_true(tcp_pair_until(&pair->closed, 1));
 	assert_int_equal(pair->result, MESH_ERROR_IDLE_TIMEOUT);
@@ -407,8 +360,8 @@ static void test_server_without_tls(void **state)
 	mesh_stream_close(stream);
 }
 
-#define TEST(name)  cmocka_unit_test_setup_teardown(name, open_pair, close_pair)
-#define PLAIN(name) cmocka_unit_test_setup_teardown(name, plain_pair, close_pair)
+#define TEST(name)  cmocka_unit_test_setup_teardown(name, tcp_pair_setup, tcp_pair_teardown)
+#define PLAIN(name) cmocka_unit_test_setup_teardown(name, tcp_pair_setup_plain, tcp_pair_teardown)
 
 int main(void)
 {
