@@ -7,6 +7,7 @@
 #include "call/call.h"
 #include "grpc/code.h"
 #include "grpc/metadata.h"
+#include "policy/route_match.h"
 
 static int send_head(struct mesh_call *call, struct http_head *head, bool end)
 {
@@ -32,14 +33,6 @@ static int send_head(struct mesh_call *call, struct http_head *head, bool end)
 		 : head->status >= 300 ? &stats->rq_3xx
 				       : &stats->rq_2xx);
 	return 0;
-}
-
-/* "application/grpc" alone or with a format behind a plus; gRPC-Web is HTTP. */
-static bool grpc_type(struct mesh_slice type)
-{
-	const struct mesh_slice grpc = MESH_SLICE("application/grpc");
-
-	return mesh_slice_prefix(type, grpc) && (type.len == grpc.len || type.data[grpc.len] == '+');
 }
 
 static int grpc_code(int error, int status)
@@ -104,7 +97,7 @@ static void answer(struct mesh_call *call, int error, int status, struct mesh_sl
 		return;
 	call->serve.handled = true;
 	call->serve.buffering = false;
-	if (grpc_type(mesh_headers_get(&call->request.headers, MESH_SLICE("content-type"))))
+	if (mesh_route_grpc_type(mesh_headers_get(&call->request.headers, MESH_SLICE("content-type"))))
 		rc = answer_grpc(call, error, status, body);
 	else
 		rc = answer_http(call, status, body, location);
@@ -211,7 +204,7 @@ static int respond_whole(struct mesh_call *call, struct http_head *head, struct 
 		head->content_length = empty ? -1 : (int64_t)body.len;
 	}
 	/* a gRPC answer without a message is its head, which has no length */
-	if (end && !body.len && grpc_type(mesh_headers_get(&head->headers, MESH_SLICE("content-type"))))
+	if (end && !body.len && mesh_route_grpc_type(mesh_headers_get(&head->headers, MESH_SLICE("content-type"))))
 		head->content_length = -1;
 	if (bodyless)
 		end = true;

@@ -125,13 +125,17 @@ static bool path_matches(const struct route_match *match, struct mesh_slice path
 	return false;
 }
 
+bool mesh_route_grpc_type(struct mesh_slice content_type)
+{
+	const struct mesh_slice grpc = MESH_SLICE("application/grpc");
+
+	return mesh_slice_prefix(content_type, grpc) &&
+	       (content_type.len == grpc.len || content_type.data[grpc.len] == '+');
+}
+
 static bool is_grpc(const struct route_request *request)
 {
-	struct mesh_slice type = {NULL, 0}, grpc = MESH_SLICE("application/grpc");
-
-	if (request->headers)
-		type = mesh_headers_get(request->headers, MESH_SLICE("content-type"));
-	return type.data && mesh_slice_prefix(type, grpc) && (type.len == grpc.len || type.data[grpc.len] == '+');
+	return request->headers && mesh_route_grpc_type(mesh_headers_get(request->headers, MESH_SLICE("content-type")));
 }
 
 /* `path`: the request's, bare. */

@@ -21,6 +21,8 @@ const struct virtual_host *mesh_route_find_host(const struct route_config *route
 const struct route *mesh_route_find(const struct virtual_host *host, const struct route_request *request,
 				    struct arena *scratch);
 bool mesh_route_matches(const struct route_match *match, const struct route_request *request, struct arena *scratch);
+/* As Envoy knows a gRPC request: "application/grpc" alone or with a format behind a plus; gRPC-Web is HTTP. */
+bool mesh_route_grpc_type(struct mesh_slice content_type);
 /* The cluster of a ROUTE_CLUSTER route: single, drawn by weight, or by header. Absent: none (header missing). */
 struct mesh_slice mesh_route_cluster(const struct route *route, const struct route_request *request, uint32_t *hash,
 				     const struct weighted_cluster **weighted);
