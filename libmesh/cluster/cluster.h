@@ -100,4 +100,16 @@ size_t mesh_cluster_find(const struct cluster *cluster, const uint32_t *hashes, 
 			 size_t room);
 void mesh_endpoint_release(struct endpoint *endpoint);
 
+/*
+ * How a try on an endpoint ended, once for each: what outlier detection and balancing by latency go by. Not for tries that
+ * we gave up ourselves without a verdict (cancelled by the application, overflow).
+ */
+struct endpoint_outcome {
+	int status;           /* of the response's head, else 0; a gRPC status is mapped to HTTP's, as in Envoy */
+	int error;            /* MESH_OK: a response came */
+	bool connect_failed;  /* no connection came about */
+	uint64_t took_ns;     /* from the request's head to the response's; 0: no response */
+};
+void mesh_endpoint_report(struct endpoint *endpoint, const struct endpoint_outcome *outcome); /* outcome.c */
+
 #endif

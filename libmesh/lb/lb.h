@@ -68,6 +68,13 @@ struct lb_choice {
 	const uint32_t *avoid;     /* endpoints tried before (previous_hosts) */
 	size_t avoid_count;
 	unsigned avoid_attempts;   /* picks to make before taking one of `avoid` after all (host_selection_retry_max_attempts) */
+	uint64_t now_ns;           /* monotonic */
+	const struct label *subset; /* metadata_match of the route: endpoints that have all of these, sorted by key */
+	size_t subset_count;
+	/* previous_priorities: those tried before, in order of trying; after each `priority_update` of them loads are computed anew */
+	const uint32_t *tried_priorities;
+	size_t tried_priority_count;
+	uint32_t priority_update;  /* 0: off */
 };
 /* Index of the endpoint, or MESH_ERROR_NO_ENDPOINT. */
 int64_t mesh_balancer_pick(struct balancer *balancer, const struct lb_choice *choice); /* choice may be NULL */
