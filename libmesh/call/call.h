@@ -173,6 +173,9 @@ const struct headers *mesh_call_received(const struct mesh_call *call);
 int mesh_client_find_listener(struct mesh_call *call); /* outbound.c: sets client.http. INVALID, NO_ROUTE, FAIL_CLOSED */
 void mesh_client_begin(struct mesh_call *call); /* on its worker */
 void mesh_client_stop(struct mesh_call *call);  /* timers, attempt, snapshot: before finish */
+/* The steps of it, for whoever wants to know what would be decided: up to the filters that look at the route; its cluster. */
+int mesh_client_decide(struct mesh_call *call);
+int mesh_client_find_cluster(struct mesh_call *call);
 int mesh_client_send(struct mesh_call *call, struct mesh_slice data, bool end);
 int mesh_client_send_trailers(struct mesh_call *call, const struct mesh_header *trailers, size_t count);
 void mesh_client_room(struct mesh_call *call); /* tells `writable` when there is room again */

@@ -87,7 +87,7 @@ static int choose_hash(struct mesh_call *call)
 				&client->hash);
 }
 
-static int find_cluster(struct mesh_call *call)
+int mesh_client_find_cluster(struct mesh_call *call)
 {
 	struct client_call *client = &call->client;
 	const struct http_filter *alpn = call->client.alpn;
@@ -197,8 +197,7 @@ static int answer_redirect(struct mesh_call *call)
 	return rc ? rc : mesh_rewrite_response(&call->client.chosen, &call->arena, &call->response.headers);
 }
 
-/* Up to the filters that look at the route. */
-static int decide(struct mesh_call *call)
+int mesh_client_decide(struct mesh_call *call)
 {
 	int rc = mesh_client_find_listener(call);
 
@@ -227,7 +226,7 @@ static int follow_route(struct mesh_call *call, bool *local)
 
 	switch (route->kind) {
 	case ROUTE_CLUSTER:
-		return find_cluster(call);
+		return mesh_client_find_cluster(call);
 	case ROUTE_DIRECT_RESPONSE:
 		*local = true;
 		mesh_client_answer(call, (int)route->direct_status, route->direct_body);
@@ -275,7 +274,7 @@ void mesh_client_begin(struct mesh_call *call)
 		return;
 	}
 	call->client.snapshot = mesh_snapshot_retain(worker->env.snapshot);
-	rc = decide(call);
+	rc = mesh_client_decide(call);
 	if (!rc && call->client.chosen.route->kind == ROUTE_FAIL_CLOSED) /* no filter answers for it */
 		rc = closed(call);
 	if (rc)
