@@ -25,6 +25,7 @@ struct options {
 	enum mesh_http_version version;
 	bool help; /* printed already */
 	bool json;
+	bool explain; /* instead of calling */
 	bool verbose;
 	bool stats;
 	const char *dump; /* NULL: none */

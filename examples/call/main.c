@@ -28,12 +28,10 @@ static int print_text(void *user, struct mesh_slice text)
 	return fwrite(text.data, 1, text.len, user) == text.len ? 0 : MESH_ERROR_SYSTEM;
 }
 
-/* 0, or -1 when it makes no sense to go on: the request itself is refused. */
-static int one_call(struct run *run)
+static struct mesh_request request_of(const struct options *options)
 {
-	const struct options *options = run->options;
-	struct mesh_request request = {
-		.size = sizeof(request),
+	return (struct mesh_request){
+		.size = sizeof(struct mesh_request),
 		.method = options->method,
 		.authority = options->authority,
 		.path = options->path,
@@ -43,13 +41,25 @@ static int one_call(struct run *run)
 		.timeout_ms = options->timeout_ms,
 		.version = options->version,
 	};
+}
+
+static void refused(struct run *run, int rc)
+{
+	fprintf(stderr, "mesh-call: the request is refused: %s%s\n", mesh_error_text(rc),
+		rc == MESH_ERROR_INVALID ? " (method, header or URL)" : "");
+	atomic_store(&run->broken, true);
+}
+
+/* 0, or -1 when it makes no sense to go on: the request itself is refused. */
+static int one_call(struct run *run)
+{
+	const struct options *options = run->options;
+	struct mesh_request request = request_of(options);
 	struct mesh_call *call;
 	int rc = mesh_call_start(run->mesh, &request, NULL, NULL, &call);
 
 	if (rc) {
-		fprintf(stderr, "mesh-call: the request is refused: %s%s\n", mesh_error_text(rc),
-			rc == MESH_ERROR_INVALID ? " (method, header or URL)" : "");
-		atomic_store(&run->broken, true);
+		refused(run, rc);
 		return -1;
 	}
 	mesh_call_wait(call, -1);
@@ -80,6 +90,17 @@ static void *caller(void *argument)
 	return NULL;
 }
 
+/* What the mesh would do with the request, instead of doing it. */
+static void explain(struct run *run)
+{
+	struct mesh_request request = request_of(run->options);
+	int rc = mesh_explain(run->mesh, &request, run->options->json ? MESH_EXPLAIN_JSON : MESH_EXPLAIN_TEXT, print_text,
+			      stdout);
+
+	if (rc)
+		refused(run, rc);
+}
+
 /* The configuration as received, into a file; 0, or 1 after saying why not. */
 static int dump_config(struct run *run)
 {
@@ -101,13 +122,12 @@ static uint64_t now_us(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-static int run_all(struct run *run)
+static void call_all(struct run *run)
 {
 	const struct options *options = run->options;
 	pthread_t threads[CONCURRENCY_MAX];
 	unsigned started = 0;
 	uint64_t start = now_us();
-	int rc = 0;
 
 	while (started + 1 < options->concurrency && !pthread_create(&threads[started], NULL, caller, run))
 		started++;
@@ -118,6 +138,17 @@ static int run_all(struct run *run)
 		pthread_join(threads[i], NULL);
 	if (!options->json && options->count > 1)
 		tally_print(stdout, &run->tally, now_us() - start);
+}
+
+static int run_all(struct run *run)
+{
+	const struct options *options = run->options;
+	int rc = 0;
+
+	if (options->explain)
+		explain(run);
+	else
+		call_all(run);
 	if (options->stats)
 		mesh_admin_stats(run->mesh, print_text, stderr);
 	if (options->dump)

@@ -9,21 +9,23 @@
 
 static const char usage[] =
 	"usage: mesh-call [-X METHOD] [-H 'name: value'].. [-d BODY|@FILE] [-n COUNT] [-c CONCURRENCY] [--interval-ms T]\n"
-	"                 [--timeout-ms T] [--ready-ms T] [--http2] [--json] [--stats] [--config-dump FILE] [-v]\n"
+	"                 [--timeout-ms T] [--ready-ms T] [--http2] [--explain] [--json] [--stats] [--config-dump FILE] [-v]\n"
 	"                 http://HOST[:PORT][/PATH]\n"
+	"--explain: tells what the mesh would do with the request, and why, without sending it; as JSON with --json.\n"
 	"--http2: as an application that speaks HTTP/2, for ports where the mesh leaves the version to it (README.md, \"HTTP\n"
 	"versions\"). Calls a service of the mesh from inside this process, joined as the environment says (README.md, \"Joining\").\n"
 	"Exit status: 0 every call got a response, 1 some did not, 2 the command line or the joining failed.\n";
 
 enum { DAY_MS = 86400000 };
 
-enum { OPT_TIMEOUT = 256, OPT_JSON, OPT_INTERVAL, OPT_READY, OPT_HTTP2, OPT_STATS, OPT_DUMP, OPT_HELP };
+enum { OPT_TIMEOUT = 256, OPT_JSON, OPT_INTERVAL, OPT_READY, OPT_HTTP2, OPT_EXPLAIN, OPT_STATS, OPT_DUMP, OPT_HELP };
 
 static const struct option long_options[] = {
 	{"timeout-ms", required_argument, NULL, OPT_TIMEOUT}, {"json", no_argument, NULL, OPT_JSON},
 	{"interval-ms", required_argument, NULL, OPT_INTERVAL}, {"ready-ms", required_argument, NULL, OPT_READY},
 	{"stats", no_argument, NULL, OPT_STATS}, {"config-dump", required_argument, NULL, OPT_DUMP},
-	{"http2", no_argument, NULL, OPT_HTTP2}, {"help", no_argument, NULL, OPT_HELP}, {NULL, 0, NULL, 0},
+	{"http2", no_argument, NULL, OPT_HTTP2}, {"explain", no_argument, NULL, OPT_EXPLAIN},
+	{"help", no_argument, NULL, OPT_HELP}, {NULL, 0, NULL, 0},
 };
 
 /* Says what is wrong with the command line; -1. */
@@ -151,6 +153,9 @@ static int one_option(struct options *options, int option)
 		return set_number("--interval-ms", 0, DAY_MS, &options->interval_ms);
 	case OPT_READY:
 		return set_number("--ready-ms", 0, DAY_MS, &options->ready_ms);
+	case OPT_EXPLAIN:
+		options->explain = true;
+		return 0;
 	case OPT_HTTP2:
 		options->version = MESH_HTTP_2;
 		return 0;

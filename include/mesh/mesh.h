@@ -15,6 +15,7 @@
 
 #include <mesh/call.h>
 #include <mesh/error.h>
+#include <mesh/explain.h>
 #include <mesh/listener.h>
 #include <mesh/stream.h>
 #include <mesh/types.h>

@@ -168,31 +168,55 @@ static int start_here(struct mesh_worker *worker, struct beginning *beginning, s
 	return 0;
 }
 
+/* The worker the request asks for, or the calling thread's own. */
+static int find_worker(struct mesh *mesh, const struct mesh_request *request, struct mesh_worker **worker)
+{
+	int rc = check_request(request);
+
+	if (rc)
+		return rc;
+	if (atomic_load_explicit(&mesh->draining, memory_order_relaxed))
+		return MESH_ERROR_DRAINING;
+	*worker = request->size >= FIELD_END(struct mesh_request, worker) ? request->worker : NULL;
+	if (!*worker)
+		rc = mesh_worker_implicit(mesh, worker);
+	if (!rc && atomic_load(&(*worker)->ending))
+		rc = MESH_ERROR_DRAINING;
+	return rc;
+}
+
 static int start(struct mesh *mesh, struct beginning *beginning, struct mesh_call **call)
 {
-	const struct mesh_request *request = beginning->request;
 	struct mesh_worker *worker;
 	int rc;
 
 	if (!mesh || !call)
 		return MESH_ERROR_INVALID;
 	*call = NULL;
-	rc = check_request(request);
+	rc = find_worker(mesh, beginning->request, &worker);
 	if (rc)
 		return rc;
-	if (atomic_load_explicit(&mesh->draining, memory_order_relaxed))
-		return MESH_ERROR_DRAINING;
-	worker = request->size >= FIELD_END(struct mesh_request, worker) ? request->worker : NULL;
-	if (!worker) {
-		rc = mesh_worker_implicit(mesh, &worker);
-		if (rc)
-			return rc;
-	}
-	if (atomic_load(&worker->ending))
-		return MESH_ERROR_DRAINING;
 	if (worker->kind == WORKER_LIBRARY && !mesh_worker_here(worker))
 		return start_elsewhere(worker, beginning, call);
 	return start_here(worker, beginning, call);
+}
+
+int mesh_call_start_prepare(struct mesh *mesh, const struct mesh_request *request, struct mesh_call **call)
+{
+	struct mesh_worker *worker;
+	int rc = find_worker(mesh, request, &worker);
+
+	if (rc)
+		return rc;
+	if (!mesh_worker_here(worker))
+		return MESH_ERROR_THREAD;
+	*call = mesh_call_new(worker, false);
+	if (!*call)
+		return MESH_ERROR_NOMEM;
+	rc = copy_request(*call, request);
+	if (rc)
+		mesh_call_undo(*call);
+	return rc;
 }
 
 int mesh_call_start_part(struct mesh *mesh, const struct mesh_request *request, const struct mesh_call_events *events,

@@ -13,6 +13,12 @@ struct call_part {
 	void *with;
 };
 
+/*
+ * A call on the worker the request would take, with a copy of the request, not started: for mesh_call_undo. The caller must be
+ * the one who drives that worker, else THREAD. Errors else as mesh_call_start.
+ */
+int mesh_call_start_prepare(struct mesh *mesh, const struct mesh_request *request, struct mesh_call **call);
+
 /* As mesh_call_start; an application's worker may run the call before this returns. */
 int mesh_call_start_part(struct mesh *mesh, const struct mesh_request *request, const struct mesh_call_events *events,
 			 const struct call_part *part, struct mesh_call **call);

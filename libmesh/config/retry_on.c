@@ -34,3 +34,12 @@ uint32_t mesh_retry_on_bit(struct mesh_slice word)
 	}
 	return 0;
 }
+
+const char *mesh_retry_on_word(uint32_t bit)
+{
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (words[i].bit == bit)
+			return words[i].word;
+	}
+	return NULL;
+}

@@ -7,5 +7,7 @@
 
 /* The bit of one word ("connect-failure", "unavailable"); 0 when it is none of them. */
 uint32_t mesh_retry_on_bit(struct mesh_slice word);
+/* The word of one bit; NULL when it is none of theirs. */
+const char *mesh_retry_on_word(uint32_t bit);
 
 #endif

@@ -144,6 +144,11 @@ int64_t mesh_balancer_pick(struct balancer *balancer, const struct lb_choice *ch
 	return index;
 }
 
+const char *mesh_balancer_name(const struct balancer *balancer)
+{
+	return balancer->ops->name;
+}
+
 bool mesh_balancer_panicking(const struct balancer *balancer)
 {
 	return balancer->panicking;

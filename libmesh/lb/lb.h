@@ -78,6 +78,7 @@ struct lb_choice {
 };
 /* Index of the endpoint, or MESH_ERROR_NO_ENDPOINT. */
 int64_t mesh_balancer_pick(struct balancer *balancer, const struct lb_choice *choice); /* choice may be NULL */
+const char *mesh_balancer_name(const struct balancer *balancer); /* of its algorithm, in force until the balancer goes */
 bool mesh_balancer_panicking(const struct balancer *balancer); /* the last pick was made without regard to health */
 
 #endif

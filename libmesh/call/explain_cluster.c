@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tells where in its cluster a request would go, and over what: endpoints with their health, the one the balancer names,
+ * TLS settings. Opens nothing and counts nothing; refuses to know how the cluster was found.
+ */
+#include "call/explain.h"
+
+enum { ENDPOINTS_SHOWN = 100, NAMES_SHOWN = 16 };
+
+static const char *cluster_kind(enum cluster_kind kind)
+{
+	static const char *const words[] = {
+		[CLUSTER_EDS] = "EDS", [CLUSTER_STATIC] = "STATIC", [CLUSTER_STRICT_DNS] = "STRICT_DNS",
+		[CLUSTER_LOGICAL_DNS] = "LOGICAL_DNS", [CLUSTER_ORIGINAL_DST] = "ORIGINAL_DST",
+	};
+
+	return (size_t)kind < sizeof(words) / sizeof(words[0]) && words[kind] ? words[kind] : "not supported";
+}
+
+static const char *protocol(enum pool_protocol protocol)
+{
+	static const char *const words[POOL_PROTOCOLS] = {
+		[POOL_HTTP1] = "http/1.1", [POOL_HTTP2] = "h2", [POOL_AUTO] = "as the peer chooses by ALPN",
+	};
+
+	return words[protocol];
+}
+
+static void tell_weights(const struct client_call *client, struct outline *outline)
+{
+	const struct route *route = client->chosen.route;
+
+	if (!client->chosen.weighted)
+		return;
+	mesh_outline_list(outline, "weighted");
+	for (size_t i = 0; i < route->weighted_count; i++) {
+		const struct weighted_cluster *one = &route->weighted[i];
+
+		mesh_outline_group(outline, NULL);
+		mesh_outline_text(outline, "name", one->name);
+		mesh_outline_printf(outline, "weight", "%u of %u", one->weight, route->weighted_total);
+		mesh_outline_flag(outline, "drawn", one == client->chosen.weighted);
+		mesh_outline_close(outline);
+	}
+	mesh_outline_close(outline);
+}
+
+static const char *health_of(const struct endpoint_config *endpoint, const struct lb_endpoint *lb)
+{
+	if (lb->excluded)
+		return endpoint->health == ENDPOINT_DRAINING ? "draining" : "cannot be used";
+	if (lb->healthy)
+		return "healthy";
+	return lb->degraded ? "degraded" : "unhealthy";
+}
+
+static const char *tls_mode(const struct transport_choice *choice)
+{
+	if (!choice || choice->unsupported)
+		return "not supported";
+	if (!choice->tls)
+		return "plaintext";
+	return choice->tls->certificate_name.len ? "mutual TLS" : "TLS";
+}
+
+static void tell_endpoint(const struct cluster *cluster, size_t index, const struct locality *locality,
+			  const struct endpoint_config *config, bool chosen, struct outline *outline)
+{
+	const struct lb_endpoint *lb = &cluster->lb[index];
+
+	mesh_outline_group(outline, NULL);
+	mesh_outline_text(outline, "address", config->text);
+	mesh_outline_text(outline, "hostname", config->hostname);
+	mesh_outline_text(outline, "health", mesh_slice_of(health_of(config, lb)));
+	mesh_outline_number(outline, "priority", locality->priority);
+	mesh_outline_number(outline, "weight", lb->weight);
+	mesh_outline_text(outline, "zone", locality->zone);
+	mesh_outline_number(outline, "active_requests",
+			    lb->active ? atomic_load_explicit(lb->active, memory_order_relaxed) : 0);
+	mesh_outline_text(outline, "tls", mesh_slice_of(tls_mode(cluster->active[index]->choice)));
+	mesh_outline_text(outline, "workload", config->workload);
+	if (chosen)
+		mesh_outline_flag(outline, "chosen", true);
+	mesh_outline_close(outline);
+}
+
+static void tell_endpoints(const struct cluster *cluster, size_t chosen, struct outline *outline)
+{
+	const struct endpoint_set *set = cluster->set;
+	size_t index = 0;
+
+	mesh_outline_list(outline, "endpoints");
+	for (size_t l = 0; set && l < set->count; l++)
+		for (size_t i = 0; i < set->localities[l].count; i++, index++)
+			if (index < ENDPOINTS_SHOWN || index == chosen)
+				tell_endpoint(cluster, index, &set->localities[l], &set->localities[l].endpoints[i],
+					      index == chosen, outline);
+	mesh_outline_close(outline);
+	if (index > ENDPOINTS_SHOWN)
+		mesh_outline_number(outline, "endpoints_in_all", index);
+}
+
+static void tell_tls(const struct endpoint *endpoint, struct outline *outline)
+{
+	const struct transport_choice *choice = endpoint->choice;
+	const struct tls_config *tls = choice ? choice->tls : NULL;
+
+	mesh_outline_group(outline, "connection");
+	mesh_outline_text(outline, "endpoint", endpoint->shared->text);
+	mesh_outline_text(outline, "transport_socket", choice ? choice->name : (struct mesh_slice){NULL, 0});
+	mesh_outline_text(outline, "tls", mesh_slice_of(tls_mode(choice)));
+	if (tls) {
+		mesh_outline_text(outline, "sni", tls->sni);
+		mesh_outline_text(outline, "certificate", tls->certificate_name);
+		mesh_outline_text(outline, "roots", tls->roots_name);
+		mesh_outline_list(outline, "peer_names");
+		for (size_t i = 0; i < tls->san_count && i < NAMES_SHOWN; i++)
+			mesh_outline_text(outline, NULL, tls->sans[i].text);
+		mesh_outline_close(outline);
+	}
+	mesh_outline_close(outline);
+}
+
+static void tell_breaker(const struct cluster *cluster, struct outline *outline)
+{
+	const struct circuit_breaker *limits = &cluster->config->breaker;
+	const struct breaker_use *use = &cluster->shared->breaker;
+	const struct {
+		const char *name;
+		const atomic_uint *now;
+		uint32_t limit;
+	} rows[] = {
+		{"connections", &use->connections, limits->connections},
+		{"pending", &use->pending, limits->pending},
+		{"requests", &use->requests, limits->requests},
+		{"retries", &use->retries, mesh_breaker_retry_limit(limits, use)},
+	};
+
+	mesh_outline_group(outline, "circuit_breaker");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		unsigned now = atomic_load_explicit(rows[i].now, memory_order_relaxed);
+
+		if (rows[i].limit == UINT32_MAX)
+			mesh_outline_printf(outline, rows[i].name, "%u, no limit", now);
+		else
+			mesh_outline_printf(outline, rows[i].name, "%u of %u", now, rows[i].limit);
+	}
+	mesh_outline_close(outline);
+}
+
+int mesh_explain_cluster(struct mesh_call *call, struct outline *outline)
+{
+	struct client_call *client = &call->client;
+	struct lb_choice choice = {.hash = client->hash};
+	struct endpoint *endpoint = NULL;
+	uint32_t index = UINT32_MAX;
+	int rc = mesh_cluster_pick(client->cluster, &choice, &endpoint, &index, &call->why);
+
+	mesh_outline_group(outline, "cluster");
+	mesh_outline_text(outline, "name", client->cluster->name);
+	mesh_outline_text(outline, "type", mesh_slice_of(cluster_kind(client->cluster->config->kind)));
+	mesh_outline_text(outline, "protocol", mesh_slice_of(protocol(client->protocol)));
+	tell_weights(client, outline);
+	mesh_outline_text(outline, "balancer",
+			  mesh_slice_of(client->cluster->balancer ? mesh_balancer_name(client->cluster->balancer) : "none"));
+	if (client->hash)
+		mesh_outline_printf(outline, "hash", "%016llx", (unsigned long long)client->hash);
+	if (!rc)
+		mesh_outline_flag(outline, "panic", mesh_balancer_panicking(client->cluster->balancer));
+	tell_breaker(client->cluster, outline);
+	tell_endpoints(client->cluster, index, outline);
+	mesh_outline_close(outline);
+	if (rc)
+		return rc;
+	tell_tls(endpoint, outline);
+	mesh_endpoint_release(endpoint);
+	return 0;
+}
