@@ -102,7 +102,10 @@ struct mesh_call_events {
 };
 
 /*
- * Starts a call. It is routed, balanced, secured and retried as the mesh configuration says.
+ * Starts a call. It is routed, balanced, secured and retried as the mesh configuration says. Where its route mirrors, copies
+ * of the request go elsewhere on the same worker: nobody waits for them, and nothing that becomes of them changes the call. On
+ * the worker of a thread that drives it only while it blocks, a copy goes out at once when a connection is there; else, like
+ * its answer, when that thread blocks the next time.
  * Thread: any when request->worker is NULL or a library worker, else that worker's. Owns: *call is the caller's reference,
  * give it back with mesh_call_release. `events` is copied and may be NULL.
  * Errors: INVALID (a malformed request; nothing was sent), TOO_LARGE, NOMEM, SYSTEM, DRAINING. What the mesh decides (no

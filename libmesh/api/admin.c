@@ -4,6 +4,7 @@
 
 #include "call/listener.h"
 #include "call/mesh.h"
+#include "cluster/admin.h"
 #include "xds/client.h"
 
 static const size_t text_max = 512 * 1024 * 1024;
@@ -56,6 +57,26 @@ static int listener_stats(struct mesh_listener *listener, struct buf *out)
 	return rc;
 }
 
+static int redirect_stats(const struct redirect_stats *stats, struct buf *out)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} rows[] = {
+		{"bad_location", atomic_load(&stats->bad_location)},
+		{"unsafe_scheme", atomic_load(&stats->unsafe_scheme)},
+		{"too_many_redirects", atomic_load(&stats->too_many)},
+		{"no_route", atomic_load(&stats->no_route)},
+		{"predicate", atomic_load(&stats->predicate)},
+	};
+	int rc = 0;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && !rc; i++)
+		rc = mesh_buf_printf(out, "http.passthrough_internal_redirect_%s: %llu\n", rows[i].name,
+				     (unsigned long long)rows[i].value);
+	return rc;
+}
+
 MESH_EXPORT int mesh_admin_stats(struct mesh *mesh, mesh_sink_fn *sink, void *user)
 {
 	struct buf text;
@@ -65,6 +86,8 @@ MESH_EXPORT int mesh_admin_stats(struct mesh *mesh, mesh_sink_fn *sink, void *us
 		return MESH_ERROR_INVALID;
 	mesh_buf_init(&text, &mesh->mem, text_max);
 	rc = mesh_registry_stats(&mesh->registry, &text);
+	if (!rc)
+		rc = redirect_stats(&mesh->redirects, &text);
 	pthread_mutex_lock(&mesh->shared.lock);
 	MESH_LIST_EACH(at, &mesh->shared.listeners)
 		if (!rc)
@@ -89,10 +112,15 @@ MESH_EXPORT int mesh_admin_config_dump(struct mesh *mesh, mesh_sink_fn *sink, vo
 
 MESH_EXPORT int mesh_admin_clusters(struct mesh *mesh, mesh_sink_fn *sink, void *user)
 {
+	struct snapshot *snapshot;
 	struct buf text;
+	int rc;
 
 	if (!mesh || !sink)
 		return MESH_ERROR_INVALID;
 	mesh_buf_init(&text, &mesh->mem, text_max);
-	return pour(&text, mesh_registry_clusters(&mesh->registry, &text), sink, user);
+	snapshot = mesh_publisher_get(&mesh->publisher);
+	rc = mesh_clusters_text(&mesh->registry, snapshot, &text);
+	mesh_snapshot_release(snapshot);
+	return pour(&text, rc, sink, user);
 }

@@ -138,7 +138,7 @@ static int guess(struct mesh_grpc_call *call, struct mesh_slice *words)
 	if (result && result->status < 0) {
 		bool reset = result->status == MESH_ERROR_REMOTE_RESET &&
 			     mesh_slice_equal(mesh_call_peer(call->transport)->protocol, MESH_SLICE("h2"));
-		int code = reset ? mesh_grpc_code_of_reset(call->transport->client.attempt.exchange.reset_code)
+		int code = reset ? mesh_grpc_code_of_reset(call->transport->client.reset_code)
 				 : mesh_grpc_code_of_failure(result->status, result->local_status, late);
 
 		*words = result->why;

@@ -43,6 +43,9 @@ static int start(struct mesh *mesh, const struct mesh_options *options, struct w
 		return rc;
 	snprintf(mesh->pod_ip, sizeof(mesh->pod_ip), "%s", bootstrap->instance_ip);
 	snprintf(mesh->pod_namespace, sizeof(mesh->pod_namespace), "%s", bootstrap->pod_namespace);
+	mesh->peak_ewma = bootstrap->peak_ewma;
+	snprintf(mesh->locality, sizeof(mesh->locality), "%s", bootstrap->locality ? bootstrap->locality : "");
+	mesh->warm = bootstrap->warm;
 	rc = mesh_node_greeting(bootstrap, &mesh->greeting, why);
 	if (rc) {
 		mesh_bootstrap_free(bootstrap);

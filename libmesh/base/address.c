@@ -40,6 +40,14 @@ uint16_t mesh_address_port(const struct address *address)
 	return ntohs(address->any.sa_family == AF_INET6 ? address->v6.sin6_port : address->v4.sin_port);
 }
 
+void mesh_address_set_port(struct address *address, uint16_t port)
+{
+	if (address->any.sa_family == AF_INET6)
+		address->v6.sin6_port = htons(port);
+	else
+		address->v4.sin_port = htons(port);
+}
+
 /* On the path of every call: an IPv4 address is written by hand. */
 static size_t write_v4(const struct address *address, char *text)
 {

@@ -24,6 +24,7 @@ bool mesh_address_split(struct mesh_slice text, struct mesh_slice *host, uint16_
 /* "ip:port", NUL-terminated; its length. */
 size_t mesh_address_text(const struct address *address, char text[MESH_ADDRESS_TEXT_BYTES]);
 uint16_t mesh_address_port(const struct address *address);
+void mesh_address_set_port(struct address *address, uint16_t port);
 bool mesh_address_equal(const struct address *a, const struct address *b);
 
 #endif

@@ -53,17 +53,19 @@ static int grow(struct map *map)
 int mesh_map_put(struct map *map, struct mesh_slice key, void *value, void **previous)
 {
 	uint32_t hash = mesh_slice_hash(key);
-	struct map_slot *slot;
+	struct map_slot *slot = map->count ? find(map, key, hash) : NULL;
+	bool fresh = !slot || !slot->value;
 
 	if (previous)
-		*previous = NULL;
-	if ((map->count + 1) * 4 > map->room * 3 && grow(map))
-		return MESH_ERROR_NOMEM;
-	slot = find(map, key, hash);
-	if (slot->value && previous)
-		*previous = slot->value;
-	if (!slot->value)
-		map->count++;
+		*previous = fresh ? NULL : slot->value;
+	if (fresh && (map->count + 1) * 4 > map->room * 3) {
+		if (grow(map))
+			return MESH_ERROR_NOMEM;
+		slot = NULL;
+	}
+	if (!slot)
+		slot = find(map, key, hash);
+	map->count += fresh;
 	slot->key = key;
 	slot->hash = hash;
 	slot->value = value;

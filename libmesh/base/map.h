@@ -23,7 +23,10 @@ void mesh_map_init(struct map *map, const struct mesh_mem *mem); /* allocates no
 void mesh_map_free(struct map *map);
 void *mesh_map_get(const struct map *map, struct mesh_slice key);
 void *mesh_map_get_hashed(const struct map *map, struct mesh_slice key, uint32_t hash); /* of mesh_slice_hash(key) */
-/* value != NULL. Replaces key and value when the key is there; *previous (may be NULL) gets the value it had. NOMEM. */
+/*
+ * value != NULL. Replaces key and value when the key is there, which cannot fail; *previous (may be NULL) gets the value it
+ * had. NOMEM.
+ */
 int mesh_map_put(struct map *map, struct mesh_slice key, void *value, void **previous);
 void *mesh_map_remove(struct map *map, struct mesh_slice key); /* the value taken out, NULL when absent */
 

@@ -1,21 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Carries one try of a client's call: picks an endpoint, gets a connection, receives, and reports how it ended. Refuses to
- * know how it is sent (attempt_send.c) and to decide whether another try follows (client_retry.c).
+ * Carries one try of a client's call: picks an endpoint, gets a connection, gives back what it held, and tells how it ended.
+ * Refuses to know how it is sent (attempt_send.c) and answered (attempt_receive.c), and to decide whether another try
+ * follows (client_retry.c).
  */
 #include "call/call.h"
 
 #include "cluster/connection.h"
-
-static struct mesh_call *call_of(struct exchange *exchange)
-{
-	return MESH_CONTAINER(exchange, struct mesh_call, client.attempt.exchange);
-}
+#include "cluster/preconnect.h"
+#include "policy/grpc_status.h"
 
 /* Gives back what it holds. */
-static void settle(struct mesh_call *call)
+static void settle(struct attempt *attempt)
 {
-	struct attempt *attempt = &call->client.attempt;
+	struct mesh_call *call = attempt->call;
 	struct loop *loop = call->worker->env.loop;
 
 	mesh_timer_stop(loop, &attempt->timer);
@@ -25,244 +23,259 @@ static void settle(struct mesh_call *call)
 	if (attempt->active) {
 		attempt->active = false;
 		atomic_fetch_sub_explicit(&attempt->endpoint->shared->active, 1, memory_order_relaxed);
-		mesh_breaker_give(&call->client.cluster->shared->breaker.requests);
+		mesh_breaker_give(&mesh_cluster_use(call->client.cluster, call->client.high_priority)->requests);
 	}
 	if (attempt->endpoint)
 		mesh_endpoint_release(attempt->endpoint);
 	attempt->endpoint = NULL;
 	attempt->connection = NULL;
+	attempt->running = false;
+	/* what is sent meanwhile goes behind all of it: nothing of the body has gone to the next one */
+	attempt->head_sent = attempt->end_sent = false;
+	attempt->sent = 0;
 }
 
-void mesh_attempt_failed(struct mesh_call *call, struct retry_outcome *outcome, const char *why)
+void mesh_attempt_report(struct attempt *attempt, int error, bool connect_failed)
 {
-	settle(call);
-	mesh_client_attempt_over(call, outcome, why);
+	struct endpoint_outcome outcome = {.error = error, .connect_failed = connect_failed};
+
+	if (attempt->endpoint && (attempt->active || connect_failed))
+		mesh_endpoint_report(attempt->endpoint, &outcome);
 }
 
-void mesh_attempt_abandon(struct mesh_call *call, int error)
+/* As soon as it is there, as in Envoy: a response may go on for hours. */
+void mesh_attempt_report_head(struct attempt *attempt, const struct http_head *head)
 {
-	struct attempt *attempt = &call->client.attempt;
+	struct endpoint_outcome outcome = {
+		.status = attempt->call->client.grpc ? mesh_grpc_judged_status(head->status, &head->headers) : head->status,
+		.took_ns = attempt->active_ns - attempt->begun_ns,
+	};
 
+	mesh_endpoint_report(attempt->endpoint, &outcome);
+}
+
+void mesh_attempt_failed(struct attempt *attempt, struct retry_outcome *outcome, const char *why)
+{
+	settle(attempt);
+	mesh_client_attempt_over(attempt, outcome, why);
+}
+
+void mesh_attempt_abandon(struct attempt *attempt, int error)
+{
+	if (!attempt->running)
+		return;
 	if (attempt->exchange.mux) {
-		mesh_counter_add(&call->client.cluster->stats->rq_tx_reset, 1);
+		mesh_counter_add(&attempt->call->client.cluster->stats->rq_tx_reset, 1);
 		mesh_exchange_reset(&attempt->exchange, error);
 	}
-	settle(call);
+	settle(attempt);
+}
+
+void mesh_attempts_abandon(struct mesh_call *call, int error)
+{
+	for (struct attempt *attempt = &call->client.attempt; attempt; attempt = attempt->next)
+		mesh_attempt_abandon(attempt, error);
+}
+
+void mesh_attempts_keep(struct attempt *kept)
+{
+	for (struct attempt *attempt = &kept->call->client.attempt; attempt; attempt = attempt->next)
+		if (attempt != kept)
+			mesh_attempt_abandon(attempt, MESH_ERROR_CANCELLED);
+}
+
+bool mesh_attempts_awaited(const struct mesh_call *call)
+{
+	for (const struct attempt *attempt = &call->client.attempt; attempt; attempt = attempt->next)
+		if (attempt->running && !attempt->status)
+			return true;
+	return false;
 }
 
 static void waiter_ready(struct pool_waiter *waiter, struct connection *connection)
 {
-	mesh_attempt_send(MESH_CONTAINER(waiter, struct mesh_call, client.attempt.waiter), connection);
+	mesh_attempt_send(MESH_CONTAINER(waiter, struct attempt, waiter), connection);
 }
 
 static void waiter_failed(struct pool_waiter *waiter, int error, const char *why)
 {
-	struct mesh_call *call = MESH_CONTAINER(waiter, struct mesh_call, client.attempt.waiter);
+	struct attempt *attempt = MESH_CONTAINER(waiter, struct attempt, waiter);
 	struct retry_outcome outcome = {.error = error, .unprocessed = true, .connect_failed = error != MESH_ERROR_OVERFLOW};
 
-	mesh_attempt_failed(call, &outcome, why);
+	mesh_attempt_report(attempt, error, outcome.connect_failed);
+	mesh_attempt_failed(attempt, &outcome, why);
 }
 
-static void discard(struct loop_task *task);
-
-static void on_head(struct exchange *exchange, struct http_head *head, bool end)
-{
-	struct mesh_call *call = call_of(exchange);
-	struct attempt *attempt = &call->client.attempt;
-	int rc;
-
-	attempt->active_ns = mesh_loop_now_ns(call->worker->env.loop);
-	call->response = *head;
-	if (!call->client.committed && mesh_client_retry_status(call)) {
-		attempt->swallowing = true;
-		attempt->discard.run = discard;
-		if (!end)
-			mesh_loop_defer(call->worker->env.loop, &attempt->discard);
-		return;
-	}
-	call->client.committed = true;
-	mesh_client_moved(call);
-	mesh_timer_stop(call->worker->env.loop, &attempt->timer);
-	rc = mesh_attempt_count_header(call, call->client.chosen.host->include_attempt_count_response,
-				  &call->response.headers);
-	if (!rc)
-		rc = mesh_rewrite_response(&call->client.chosen, &call->arena, &call->response.headers);
-	if (!rc)
-		rc = mesh_client_mark(call);
-	if (rc) {
-		mesh_attempt_abandon(call, rc);
-		mesh_call_finish(call, rc, NULL);
-		return;
-	}
-	call->received_head = true;
-	if (call->events.head)
-		call->events.head(call, call->user);
-}
-
-static void on_interim(struct exchange *exchange, struct http_head *head)
-{
-	struct mesh_call *call = call_of(exchange);
-
-	call->client.attempt.active_ns = mesh_loop_now_ns(call->worker->env.loop);
-	mesh_client_moved(call);
-	mesh_counter_add(&call->client.cluster->stats->rq_1xx, 1);
-	if (call->events.interim)
-		call->events.interim(call, head->status, head->headers.items, head->headers.count, call->user);
-}
-
-static void on_data(struct exchange *exchange, struct mesh_slice data)
-{
-	struct mesh_call *call = call_of(exchange);
-	int rc;
-
-	call->client.attempt.active_ns = mesh_loop_now_ns(call->worker->env.loop);
-	if (call->client.attempt.swallowing)
-		return;
-	mesh_client_moved(call);
-	rc = mesh_call_take(call, data, call->client.body_max);
-	if (!rc)
-		return;
-	mesh_why(&call->why, rc, "response body larger than response_bytes_max %zu", call->client.body_max);
-	mesh_attempt_abandon(call, rc);
-	mesh_call_finish(call, rc, NULL);
-}
-
-static void on_end(struct exchange *exchange, struct headers *trailers)
-{
-	struct mesh_call *call = call_of(exchange);
-
-	if (call->client.attempt.swallowing)
-		return;
-	if (trailers) {
-		call->client.received_trailers = *trailers;
-		call->trailers = &call->client.received_trailers;
-	}
-	call->received_end = true;
-	if (call->events.end)
-		call->events.end(call, call->user);
-}
-
-static void on_writable(struct exchange *exchange)
-{
-	struct mesh_call *call = call_of(exchange);
-
-	if (!mesh_attempt_go_on(call))
-		return;
-	mesh_attempt_pump(call);
-	mesh_client_room(call);
-}
-
-static void count_response(struct mesh_call *call)
-{
-	struct cluster_stats *stats = call->client.cluster->stats;
-	struct endpoint_shared *endpoint = call->client.attempt.endpoint->shared;
-
-	mesh_counter_add(&stats->rq_completed, 1);
-	if (call->response.status >= 500) {
-		mesh_counter_add(&stats->rq_5xx, 1);
-		atomic_fetch_add_explicit(&endpoint->rq_error, 1, memory_order_relaxed);
-	} else if (call->response.status >= 400) {
-		mesh_counter_add(&stats->rq_4xx, 1);
-	} else if (call->response.status >= 300) {
-		mesh_counter_add(&stats->rq_3xx, 1);
-	} else {
-		mesh_counter_add(&stats->rq_2xx, 1);
-	}
-}
-
-/* What came along with its head was read, to keep the connection. The next try does not wait for what may never come. */
-static void discard(struct loop_task *task)
-{
-	struct mesh_call *call = MESH_CONTAINER(task, struct mesh_call, client.attempt.discard);
-	struct retry_outcome outcome = {.status = call->response.status, .headers = &call->response.headers,
-					.request_sent = true};
-
-	count_response(call);
-	mesh_attempt_abandon(call, MESH_ERROR_CANCELLED);
-	mesh_client_attempt_over(call, &outcome, "");
-}
-
-static void on_over(struct exchange *exchange, int error, const char *why, bool unprocessed)
-{
-	struct mesh_call *call = call_of(exchange);
-	struct attempt *attempt = &call->client.attempt;
-	struct retry_outcome outcome = {
-		.error = error,
-		.unprocessed = unprocessed,
-		.request_sent = attempt->head_sent && !unprocessed,
-		.head_received = call->client.committed,
-	};
-
-	attempt->turned_away = attempt->connection && attempt->connection->mux->leaving;
-	if (!error)
-		count_response(call);
-	else
-		mesh_counter_add(&call->client.cluster->stats->rq_rx_reset, 1);
-	if (attempt->swallowing) {
-		outcome.error = 0;
-		outcome.status = call->response.status;
-		outcome.headers = &call->response.headers;
-	}
-	mesh_attempt_failed(call, &outcome, why);
-}
-
-const struct exchange_events mesh_attempt_events = {
-	.head = on_head,
-	.interim = on_interim,
-	.data = on_data,
-	.end = on_end,
-	.writable = on_writable,
-	.over = on_over,
-};
-
-/* Chooses an endpoint that was not tried before where there is one. */
-static int attempt_pick(struct mesh_call *call, struct why *why)
+/* Nobody's memory but that of who asks for it: most calls end as often as they began, once. */
+static int remember_priority(struct mesh_call *call, uint32_t index)
 {
 	struct client_call *client = &call->client;
-	struct attempt *attempt = &client->attempt;
-	struct lb_choice choice = {.hash = client->hash};
+
+	if (!client->tried_priorities)
+		client->tried_priorities = mesh_arena_array(&call->arena, CALL_TRIED_MAX, sizeof(*client->tried_priorities));
+	if (!client->tried_priorities)
+		return MESH_ERROR_NOMEM;
+	client->tried_priorities[client->tried_count] =
+		client->cluster->set->localities[client->cluster->lb[index].locality].priority;
+	return 0;
+}
+
+/* Beside those that are avoided already. Without memory for it any will do. */
+static void avoid_labelled(struct mesh_call *call, struct lb_choice *choice)
+{
+	const struct cluster *cluster = call->client.cluster;
+	uint32_t *avoid = mesh_arena_array(&call->arena, choice->avoid_count + cluster->count, sizeof(*avoid));
+	size_t count = choice->avoid_count;
+
+	if (!avoid)
+		return;
+	if (count)
+		memcpy(avoid, choice->avoid, count * sizeof(*avoid));
+	for (size_t i = 0; i < cluster->count; i++)
+		if (mesh_retry_omits(call->client.retry, cluster->lb[i].labels, cluster->lb[i].label_count))
+			avoid[count++] = (uint32_t)i;
+	choice->avoid = avoid;
+	choice->avoid_count = count;
+	choice->avoid_attempts = call->client.retry->host_selection_attempts;
+}
+
+static void choose(struct mesh_call *call, struct lb_choice *choice, uint32_t *tried)
+{
+	struct client_call *client = &call->client;
+
+	if (!client->retry || !client->tried_count)
+		return;
+	if (client->retry->previous_hosts) {
+		choice->avoid = tried;
+		choice->avoid_count = mesh_cluster_find(client->cluster, client->tried, client->tried_count, tried,
+							CALL_TRIED_MAX);
+		choice->avoid_attempts = client->retry->host_selection_attempts;
+	}
+	if (client->retry->omit_canary || client->retry->omit_count)
+		avoid_labelled(call, choice);
+	if (client->tried_priorities) {
+		choice->tried_priorities = client->tried_priorities;
+		choice->tried_priority_count = client->tried_count;
+		choice->priority_update = client->retry->previous_priorities_update;
+	}
+}
+
+/* As Envoy: an endpoint that has a host name is asked under it; what the application said is told along when that is wished. */
+static int take_hostname(struct attempt *attempt, uint32_t index)
+{
+	struct mesh_call *call = attempt->call;
+	struct mesh_slice name = mesh_cluster_hostname(call->client.cluster, index);
+	bool failed = false;
+	int rc = 0;
+
+	if (!name.len)
+		return 0;
+	attempt->hostname = mesh_arena_slice(&call->arena, name, &failed);
+	if (call->client.chosen.route->append_forwarded_host && call->result.attempts == 1)
+		rc = mesh_headers_add(&call->request.headers, &call->arena, MESH_SLICE("x-forwarded-host"),
+				      call->request.authority);
+	return failed ? MESH_ERROR_NOMEM : rc;
+}
+
+/* Chooses an endpoint that was not tried before where there is one. */
+static int attempt_pick(struct attempt *attempt, struct why *why)
+{
+	struct mesh_call *call = attempt->call;
+	struct client_call *client = &call->client;
+	struct lb_choice choice = {.hash = client->hash, .now_ns = mesh_loop_now_ns(call->worker->env.loop)};
 	uint32_t tried[CALL_TRIED_MAX], index;
 	int rc;
 
-	if (client->retry && client->retry->previous_hosts) {
-		choice.avoid = tried;
-		choice.avoid_count = mesh_cluster_find(client->cluster, client->tried, client->tried_count, tried,
-						       CALL_TRIED_MAX);
-		choice.avoid_attempts = client->retry->host_selection_attempts;
-	}
+	if (client->cluster->config->kind == CLUSTER_ORIGINAL_DST)
+		return mesh_egress_pick(call, &attempt->endpoint, why);
+	choose(call, &choice, tried);
+	mesh_client_wish(client, &choice);
 	rc = mesh_cluster_pick(client->cluster, &choice, &attempt->endpoint, &index, why);
-	if (rc)
+	if (!rc && client->chosen.route && client->chosen.route->auto_host_rewrite)
+		rc = take_hostname(attempt, index);
+	if (rc || client->tried_count == CALL_TRIED_MAX)
 		return rc;
-	if (client->tried_count < CALL_TRIED_MAX)
-		client->tried[client->tried_count++] = client->cluster->lb[index].hash;
-	return 0;
+	if (client->retry && client->retry->previous_priorities)
+		rc = remember_priority(call, index);
+	client->tried[client->tried_count++] = client->cluster->lb[index].hash;
+	return rc;
+}
+
+/* Most requests are of no name and no priority of their own. */
+static int choose_pool(struct attempt *attempt, struct pool **pool, struct why *why)
+{
+	struct client_call *client = &attempt->call->client;
+
+	*pool = &attempt->endpoint->pools[client->protocol];
+	if (!client->egress && !client->high_priority)
+		return 0;
+	return mesh_endpoint_pool(attempt->endpoint, mesh_egress_server_name(attempt->call), client->high_priority,
+				  client->protocol, pool, why);
+}
+
+/* The embedded one, unless it is still at work. NULL: no memory. */
+static struct attempt *attempt_new(struct mesh_call *call)
+{
+	struct attempt *attempt = &call->client.attempt, *next;
+
+	while (attempt->running && attempt->next)
+		attempt = attempt->next;
+	if (attempt->running) {
+		attempt->next = mesh_arena_zalloc(&call->arena, sizeof(*attempt));
+		attempt = attempt->next;
+	}
+	if (!attempt)
+		return NULL;
+	if (attempt->call) { /* it was used before; else it is zeroed */
+		next = attempt->next;
+		memset(attempt, 0, sizeof(*attempt));
+		attempt->next = next;
+	}
+	attempt->call = call;
+	attempt->running = true;
+	attempt->waiter.ready = waiter_ready;
+	attempt->waiter.failed = waiter_failed;
+	attempt->waiter.careful = !mesh_client_repeatable(call);
+	return attempt;
 }
 
 void mesh_attempt_start(struct mesh_call *call)
 {
 	struct client_call *client = &call->client;
-	struct attempt *attempt = &client->attempt;
+	struct attempt *attempt = attempt_new(call);
 	struct retry_outcome outcome = {.unprocessed = true};
 	struct why why = {{0}};
 	struct connection *connection;
+	struct pool *pool;
 	int rc;
 
-	memset(attempt, 0, sizeof(*attempt));
-	attempt->waiter.ready = waiter_ready;
-	attempt->waiter.failed = waiter_failed;
-	attempt->waiter.careful = !mesh_client_repeatable(call);
+	if (!attempt) {
+		mesh_call_finish(call, MESH_ERROR_NOMEM, NULL);
+		return;
+	}
+	client->current = attempt;
 	call->result.attempts++;
-	rc = attempt_pick(call, &why);
+	rc = attempt_pick(attempt, &why);
+	if (!rc)
+		rc = choose_pool(attempt, &pool, &why);
 	if (!rc) {
 		call->result.endpoint = mesh_arena_slice(&call->arena, attempt->endpoint->shared->text, NULL);
-		rc = mesh_pool_acquire(&attempt->endpoint->pools[client->protocol], &attempt->waiter, &connection, &why);
+		if (client->cluster->config->preconnect_ahead > 1)
+			mesh_cluster_preconnect(client->cluster, client->high_priority, client->protocol);
+		if (call->worker->env.warm)
+			mesh_cluster_warm(client->cluster, client->protocol);
+		rc = mesh_pool_acquire(pool, &attempt->waiter, &connection, &why);
 	}
 	if (!rc) {
-		if (!mesh_attempt_send(call, connection))
+		if (!mesh_attempt_send(attempt, connection))
 			mesh_pool_returned(connection);
+	} else if (rc == MESH_ERROR_NO_ENDPOINT || rc == MESH_ERROR_NOMEM) { /* no other way to go on, as in Envoy */
+		settle(attempt);
+		mesh_call_finish(call, rc, why.text);
 	} else if (rc != MESH_ERROR_AGAIN) {
 		outcome.error = rc;
-		outcome.connect_failed = rc != MESH_ERROR_OVERFLOW && rc != MESH_ERROR_NO_ENDPOINT;
-		mesh_attempt_failed(call, &outcome, why.text[0] ? why.text : mesh_error_text(rc));
+		outcome.connect_failed = rc != MESH_ERROR_OVERFLOW;
+		mesh_attempt_report(attempt, rc, outcome.connect_failed);
+		mesh_attempt_failed(attempt, &outcome, why.text[0] ? why.text : mesh_error_text(rc));
 	}
 }

@@ -2,38 +2,51 @@
 /* Decides when one try of a client's call has taken too long. Refuses to decide whether another follows. */
 #include "call/call.h"
 
+/* It is given up, or where calls are hedged it goes on, and what follows it begins beside it. */
+static void too_late(struct attempt *attempt, struct counter *counter, const char *why)
+{
+	struct mesh_call *call = attempt->call;
+	struct retry_outcome outcome = {.error = MESH_ERROR_TIMEOUT,
+					.per_try_timeout = true,
+					.request_sent = attempt->head_sent,
+					.head_received = call->client.committed};
+
+	mesh_attempt_report(attempt, MESH_ERROR_TIMEOUT, false);
+	if (call->client.hedged) {
+		attempt->judged = true;
+		mesh_client_hedge(attempt);
+		return;
+	}
+	mesh_counter_add(counter, 1);
+	mesh_attempt_abandon(attempt, MESH_ERROR_TIMEOUT);
+	mesh_client_attempt_over(attempt, &outcome, why);
+}
+
 static void per_try_timeout(struct loop_timer *timer)
 {
-	struct mesh_call *call = MESH_CONTAINER(timer, struct mesh_call, client.attempt.timer);
-	struct retry_outcome outcome = {.error = MESH_ERROR_TIMEOUT, .per_try_timeout = true,
-					.request_sent = call->client.attempt.head_sent};
+	struct attempt *attempt = MESH_CONTAINER(timer, struct attempt, timer);
 
-	mesh_counter_add(&call->client.cluster->stats->rq_per_try_timeout, 1);
-	mesh_attempt_abandon(call, MESH_ERROR_TIMEOUT);
-	mesh_client_attempt_over(call, &outcome, "per-try timeout");
+	mesh_timer_stop(attempt->call->worker->env.loop, &attempt->idle);
+	too_late(attempt, &attempt->call->client.cluster->stats->rq_per_try_timeout, "per-try timeout");
 }
 
 static void per_try_idle(struct loop_timer *timer)
 {
-	struct mesh_call *call = MESH_CONTAINER(timer, struct mesh_call, client.attempt.idle);
-	struct loop *loop = call->worker->env.loop;
-	uint64_t limit = call->client.per_try_idle_ns;
-	uint64_t quiet = mesh_loop_now_ns(loop) - call->client.attempt.active_ns;
-	struct retry_outcome outcome = {.error = MESH_ERROR_TIMEOUT, .per_try_timeout = true, .request_sent = true,
-					.head_received = call->client.committed};
+	struct attempt *attempt = MESH_CONTAINER(timer, struct attempt, idle);
+	struct loop *loop = attempt->call->worker->env.loop;
+	uint64_t limit = attempt->call->client.per_try_idle_ns;
+	uint64_t quiet = mesh_loop_now_ns(loop) - attempt->active_ns;
 
 	if (quiet < limit && !mesh_timer_start(loop, timer, limit - quiet))
 		return;
-	mesh_counter_add(&call->client.cluster->stats->rq_per_try_idle_timeout, 1);
-	mesh_attempt_abandon(call, MESH_ERROR_TIMEOUT);
-	mesh_client_attempt_over(call, &outcome, "per-try idle timeout");
+	mesh_timer_stop(loop, &attempt->timer);
+	too_late(attempt, &attempt->call->client.cluster->stats->rq_per_try_idle_timeout, "per-try idle timeout");
 }
 
-int mesh_attempt_watch(struct mesh_call *call)
+int mesh_attempt_watch(struct attempt *attempt)
 {
-	struct client_call *client = &call->client;
-	struct attempt *attempt = &client->attempt;
-	struct loop *loop = call->worker->env.loop;
+	struct client_call *client = &attempt->call->client;
+	struct loop *loop = attempt->call->worker->env.loop;
 	int rc = 0;
 
 	if (!client->out_end || !attempt->exchange.mux)

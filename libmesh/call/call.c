@@ -93,10 +93,12 @@ static void call_setup(struct mesh_call *call, bool server, unsigned refs, uint6
 void mesh_call_attach(struct mesh_call *call)
 {
 	mesh_list_push(&call->worker->calls, &call->link);
+	if (call->unasked)
+		return;
 	atomic_fetch_add_explicit(&call->mesh->running, 1, memory_order_relaxed);
 }
 
-struct mesh_call *mesh_call_new(struct mesh_worker *worker, bool server)
+static struct mesh_call *call_make(struct mesh_worker *worker, bool server, bool unasked)
 {
 	struct mesh_call *call;
 
@@ -110,8 +112,19 @@ struct mesh_call *mesh_call_new(struct mesh_worker *worker, bool server)
 			return NULL;
 	}
 	call_setup(call, server, 1, mesh_loop_update_ns(worker->env.loop));
+	call->unasked = unasked;
 	mesh_call_attach(call);
 	return call;
+}
+
+struct mesh_call *mesh_call_new(struct mesh_worker *worker, bool server)
+{
+	return call_make(worker, server, false);
+}
+
+struct mesh_call *mesh_call_new_unasked(struct mesh_worker *worker)
+{
+	return call_make(worker, false, true);
 }
 
 struct mesh_call *mesh_call_new_detached(struct mesh_worker *worker)
@@ -125,7 +138,7 @@ struct mesh_call *mesh_call_new_detached(struct mesh_worker *worker)
 
 void mesh_call_undo(struct mesh_call *call)
 {
-	if (!mesh_list_empty(&call->link))
+	if (!mesh_list_empty(&call->link) && !call->unasked)
 		atomic_fetch_sub_explicit(&call->mesh->running, 1, memory_order_relaxed);
 	mesh_list_remove(&call->link);
 	call_destroy(call);
@@ -151,6 +164,8 @@ static int local_status(const struct mesh_call *call, int error)
 		return (call->server ? call->received_end : call->client.out_end) ? 504 : 408;
 	case MESH_ERROR_NO_ROUTE:
 		return 404;
+	case MESH_ERROR_INVALID:
+		return call->server ? 0 : 400;
 	case MESH_ERROR_FAULT_ABORT: /* what the fault says */
 		return call->result.local_status;
 	case MESH_ERROR_NO_CLUSTER: /* what the route says */
@@ -170,6 +185,36 @@ static int local_status(const struct mesh_call *call, int error)
 	}
 }
 
+/* Beside what its last try ended with, in the order in which Envoy logs them. */
+static void add_retry_flag(struct mesh_call *call)
+{
+	const char *own = call->result.flag, *more = call->client.retry_flag;
+	bool first = strcmp(own, "UPE") == 0 || strcmp(own, "DT") == 0 || strcmp(own, "SI") == 0;
+	struct mesh_slice both;
+
+	if (strcmp(own, "-") == 0 || strcmp(own, more) == 0) {
+		call->result.flag = more;
+		return;
+	}
+	both = mesh_arena_printf(&call->arena, "%s,%s", first ? more : own, first ? own : more);
+	if (both.data)
+		call->result.flag = both.data;
+}
+
+/* The fault came first. */
+static void add_delay_flag(struct mesh_call *call)
+{
+	struct mesh_slice both;
+
+	if (strcmp(call->result.flag, "-") == 0) {
+		call->result.flag = "DI";
+		return;
+	}
+	both = mesh_arena_printf(&call->arena, "DI,%s", call->result.flag);
+	if (both.data)
+		call->result.flag = both.data;
+}
+
 static void fill_result(struct mesh_call *call, int error, const char *why)
 {
 	struct mesh_result *result = &call->result;
@@ -181,8 +226,10 @@ static void fill_result(struct mesh_call *call, int error, const char *why)
 		return;
 	/* what is denied on the way out is a change of protocol, which Envoy has no flag for */
 	result->flag = error == MESH_ERROR_DENIED && !call->server ? "-" : mesh_error_flag(error);
-	if (error == MESH_ERROR_FAULT_ABORT && !call->server && call->client.delayed)
-		result->flag = "DI,FI";
+	if (!call->server && call->client.retry_flag)
+		add_retry_flag(call);
+	if (!call->server && call->client.delayed)
+		add_delay_flag(call);
 	result->local_status = local_status(call, error);
 	mesh_why(&call->why, error, "%s", why && *why ? why : mesh_error_text(error));
 	result->why = mesh_slice_of(call->why.text);
@@ -196,8 +243,10 @@ static void tell_done(struct mesh_call *call)
 	if (call->events.done)
 		call->events.done(call, call->user);
 	atomic_store_explicit(&call->told, true, memory_order_release);
-	atomic_fetch_sub_explicit(&mesh->running, 1, memory_order_release);
-	mesh_notify(mesh);
+	if (!call->unasked) {
+		atomic_fetch_sub_explicit(&mesh->running, 1, memory_order_release);
+		mesh_notify(mesh);
+	}
 	mesh_call_drop(call);
 }
 
@@ -265,11 +314,12 @@ int mesh_call_take(struct mesh_call *call, struct mesh_slice data, size_t max)
 
 void mesh_call_set_paused(struct mesh_call *call, bool paused)
 {
-	struct exchange *exchange = call->server ? &call->serve.exchange : &call->client.attempt.exchange;
-
 	call->paused = paused;
-	if (exchange->mux)
-		mesh_exchange_pause(exchange, paused);
+	if (call->server && call->serve.exchange.mux)
+		mesh_exchange_pause(&call->serve.exchange, paused);
+	for (struct attempt *attempt = call->server ? NULL : &call->client.attempt; attempt; attempt = attempt->next)
+		if (attempt->running && attempt->exchange.mux)
+			mesh_exchange_pause(&attempt->exchange, paused);
 }
 
 const struct headers *mesh_call_received(const struct mesh_call *call)

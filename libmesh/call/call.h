@@ -9,6 +9,7 @@
 #include <mesh/call.h>
 
 #include "base/buf.h"
+#include "call/egress.h"
 #include "call/worker.h"
 #include "cluster/pool.h"
 #include "http/mux.h"
@@ -20,50 +21,72 @@ struct inbound;
 
 #define CALL_TRIED_MAX 16
 
-/* One try of a client's call. */
+/* One try of a client's call. The first is embedded; others are in the call's arena, and there only where calls are hedged. */
 struct attempt {
+	struct mesh_call *call;
+	struct attempt *next;    /* of the same call */
 	struct exchange exchange;
 	struct pool_waiter waiter;
 	struct endpoint *endpoint;
 	struct connection *connection;
 	struct loop_timer timer; /* per-try timeout */
-	struct loop_task discard; /* gives up a swallowed response that did not come whole at once */
+	struct loop_task discard; /* takes off the wire what is not wanted any more, outside its own event */
 	struct loop_timer idle;  /* per-try idle timeout; looks how long ago the last sign of life was */
 	uint64_t active_ns;      /* when that was */
+	uint64_t begun_ns;       /* when it was put on its connection */
 	size_t sent;             /* bytes of call->out handed to the mux */
+	int status;              /* of its response */
+	struct mesh_slice hostname; /* the endpoint's, where the request goes out under it (auto_host_rewrite) */
+	bool running;            /* from its start until nothing is held for it */
 	bool active;             /* on a connection: counted in the endpoint's and the cluster's requests */
 	bool reused;             /* its connection carried others before */
 	bool turned_away;        /* and took no more: the peer said that it leaves */
 	bool head_sent;
 	bool end_sent;
-	bool swallowing;         /* the response is not wanted: a retry follows when it ended */
+	bool swallowing;         /* the response is not wanted: what follows is decided */
+	bool retried;            /* it goes on, but so does another in its place: it was late */
+	bool judged;             /* its endpoint's watchers were told that it was late */
 };
 
 struct client_call {
 	struct snapshot *snapshot; /* it began with */
 	const struct http_config *http;
+	struct egress *egress; /* what leaves by its address, or under a name of its own; NULL: neither */
 	struct rewrite chosen; /* the route and all around it that changes something */
 	const struct retry_config *retry;
 	struct route_request match;
+	struct mesh_slice target;  /* the cluster that the route names, and its hash; absent: none */
+	uint32_t target_hash;
 	struct cluster *cluster;
 	enum mesh_http_version version; /* spoken by the application */
 	enum pool_protocol protocol;    /* it goes out with, as the cluster says */
 	struct attempt attempt;
+	struct attempt *current;   /* the latest: what the application sends goes there */
 	bool out_end;              /* no more comes */
 	bool replayable;           /* `out` still begins at the first byte */
 	bool want_trailers;
 	bool wants_room;           /* mesh_call_send said AGAIN */
 	bool committed;            /* response bytes reached the application */
+	bool grpc;                 /* a gRPC request, by its content-type */
+	bool high_priority;
+	bool hedged;               /* a try whose per-try timeout is reached goes on beside the next one */
+	bool timeout_retry;        /* the try that is about to begin follows one that was late */
+	uint32_t reset_code;       /* of the last try that the peer reset, HTTP/2 */
 	bool counted_retry;        /* holds one of the cluster's retries */
 	uint64_t hash;             /* of the request as the application made it; 0: endpoints are not chosen by one */
+	struct mesh_slice *set_cookie; /* for the response: balances what comes with it; NULL: none */
 	unsigned replays;          /* free further tries, of what no peer has acted on, or once on a stale connection */
-	unsigned retries_left;
+	uint32_t retries_left;
+	unsigned backoffs;          /* waits of our own choice so far */
+	const char *retry_flag;     /* why no other try followed: "URX", "UO"; NULL */
 	uint64_t per_try_ns, per_try_idle_ns; /* 0: none; in force where no retry is asked for, too */
 	uint32_t tried[CALL_TRIED_MAX]; /* hashes of endpoints: their places change with every push */
 	size_t tried_count;
+	uint32_t *tried_priorities; /* as many; NULL: nobody asks */
 	struct headers trailers;   /* to send */
 	struct headers received_trailers; /* call->trailers: the mux's own list goes with its stream */
 	uint64_t response_ns;      /* the route's timeout, from the end of the request; 0: none */
+	uint64_t ended_ns;         /* when that was; 0: not yet, or nobody asks */
 	bool has_stream_limit;
 	uint64_t stream_ns;        /* of the whole call */
 	struct loop_timer timeout;
@@ -83,6 +106,8 @@ struct client_call {
 	struct mesh_slice cors_origin;
 	struct mesh_slice local_body;
 	struct loop_task local;    /* delivers what was decided without a peer */
+	struct mirror *mirrors;    /* its shadows, mirror.c; NULL: none */
+	struct internal_redirects *redirects; /* followed so far, internal_redirect.c; NULL: none */
 	uint32_t timeout_ms;
 	size_t body_max;
 };
@@ -119,6 +144,7 @@ struct mesh_call {
 	bool server;
 	atomic_bool told; /* `done` was called */
 	bool in_api;      /* inside a function of the application: callbacks wait */
+	bool unasked;     /* a shadow: the application does not know of it, and nobody waits for it */
 	bool paused;
 	struct loop_task finish;
 	struct loop_mail release_mail;
@@ -156,6 +182,7 @@ struct mesh_call {
 struct mesh_call *mesh_call_new(struct mesh_worker *worker, bool server); /* one reference (the worker's); NULL: no memory */
 /* For a worker of another thread: two references, the caller's and the worker's; not on any list before mesh_call_attach. */
 struct mesh_call *mesh_call_new_detached(struct mesh_worker *worker);
+struct mesh_call *mesh_call_new_unasked(struct mesh_worker *worker); /* a client's, as mesh_call_new */
 void mesh_call_attach(struct mesh_call *call); /* on its worker */
 void mesh_call_undo(struct mesh_call *call);   /* takes back mesh_call_new or mesh_call_new_detached: nothing was started */
 void mesh_call_drop(struct mesh_call *call);   /* gives a reference back, on the worker's thread or when over */
@@ -170,17 +197,25 @@ void mesh_call_set_paused(struct mesh_call *call, bool paused);
 const struct headers *mesh_call_received(const struct mesh_call *call);
 
 /* client.c */
-int mesh_client_find_listener(struct mesh_call *call); /* outbound.c: sets client.http. INVALID, NO_ROUTE, FAIL_CLOSED */
+/* outbound.c: sets client.http. INVALID, NO_ROUTE, NO_ENDPOINT, FAIL_CLOSED; AGAIN: not to be told without an address */
+int mesh_client_find_listener(struct mesh_call *call);
 void mesh_client_begin(struct mesh_call *call); /* on its worker */
 void mesh_client_stop(struct mesh_call *call);  /* timers, attempt, snapshot: before finish */
 /* The steps of it, for whoever wants to know what would be decided: up to the filters that look at the route; its cluster. */
 int mesh_client_decide(struct mesh_call *call);
+void mesh_client_wish(const struct client_call *client, struct lb_choice *choice); /* which endpoints the route asks for */
 int mesh_client_find_cluster(struct mesh_call *call);
+int mesh_client_find_route(struct mesh_call *call); /* of its listener. NO_ROUTE */
+/* That cluster, and how it is spoken to. NO_CLUSTER, NO_ENDPOINT, NOMEM */
+int mesh_client_use_cluster(struct mesh_call *call, struct mesh_slice name, uint32_t hash);
+/* As mesh_client_send, whatever waits already: for who has its own bounds. NOMEM */
+int mesh_client_put(struct mesh_call *call, struct mesh_slice data, bool end);
 int mesh_client_send(struct mesh_call *call, struct mesh_slice data, bool end);
 int mesh_client_send_trailers(struct mesh_call *call, const struct mesh_header *trailers, size_t count);
 void mesh_client_room(struct mesh_call *call); /* tells `writable` when there is room again */
 
 void mesh_client_go_on(struct mesh_call *call);  /* with the next filter, or where the route leads */
+void mesh_client_set_out(struct mesh_call *call); /* to its cluster: all that comes before was done */
 void mesh_client_answer(struct mesh_call *call, int status, struct mesh_slice body); /* soon, in place of a peer */
 
 /* client_filter.c */
@@ -198,24 +233,43 @@ void mesh_client_stop_limits(struct mesh_call *call);
 void mesh_client_moved(struct mesh_call *call); /* a sign of life in either direction */
 
 /* client_retry.c */
-void mesh_client_attempt_over(struct mesh_call *call, struct retry_outcome *outcome, const char *why);
+/* A try ended, and nothing is held for it any more. */
+void mesh_client_attempt_over(struct attempt *attempt, struct retry_outcome *outcome, const char *why);
+/* It ended as no fault of anybody's, and is made again at once. */
+bool mesh_client_nothing_lost(const struct attempt *attempt, const struct retry_outcome *outcome);
 /* A try that a stale connection swallows can be repeated at once. */
 bool mesh_client_repeatable(const struct mesh_call *call);
-bool mesh_client_retry_status(struct mesh_call *call); /* may the response just received be retried? */
+/* The head of a response came, and there is a retry policy. False: it is not for the application; another try follows, or one
+ * that is under way may be better. */
+bool mesh_client_accept(struct attempt *attempt, const struct http_head *head);
+void mesh_client_hedge(struct attempt *attempt); /* it is late: another may begin beside it */
+void mesh_client_commit(struct mesh_call *call); /* no other try follows: the response goes to the application */
+void mesh_client_stop_retries(struct mesh_call *call);
 
 /* attempt.c */
 void mesh_attempt_start(struct mesh_call *call);
-int mesh_attempt_watch(struct mesh_call *call);    /* attempt_timeout.c: begins its limits once all was said to it. NOMEM */
-void mesh_attempt_abandon(struct mesh_call *call, int error); /* off the wire, no event */
+void mesh_attempt_abandon(struct attempt *attempt, int error); /* off the wire, no event */
+void mesh_attempts_abandon(struct mesh_call *call, int error); /* all of them */
+void mesh_attempts_keep(struct attempt *attempt); /* abandons all others */
+bool mesh_attempts_awaited(const struct mesh_call *call); /* some may still be answered */
+/* Tells its endpoint's watchers of a try without a response, or of what followed it; nothing for one that never got to it. */
+void mesh_attempt_report(struct attempt *attempt, int error, bool connect_failed);
+void mesh_attempt_report_head(struct attempt *attempt, const struct http_head *head);
 /* Settles, then what follows. */
-void mesh_attempt_failed(struct mesh_call *call, struct retry_outcome *outcome, const char *why);
+void mesh_attempt_failed(struct attempt *attempt, struct retry_outcome *outcome, const char *why);
+
+/* attempt_timeout.c */
+int mesh_attempt_watch(struct attempt *attempt); /* begins its limits once all was said to it. NOMEM */
+
+/* attempt_receive.c */
 extern const struct exchange_events mesh_attempt_events;
+void mesh_attempt_swallow(struct attempt *attempt, bool whole); /* nothing of its response is wanted; whole: it is all there */
 
 /* attempt_send.c */
 /* On a connection with room: everything known goes out at once. False: the connection was not used. */
-bool mesh_attempt_send(struct mesh_call *call, struct connection *connection);
-bool mesh_attempt_go_on(struct mesh_call *call); /* the head, if it still waits. False: the try failed */
-void mesh_attempt_pump(struct mesh_call *call);  /* sends what the mux takes of the body */
+bool mesh_attempt_send(struct attempt *attempt, struct connection *connection);
+bool mesh_attempt_go_on(struct attempt *attempt); /* the head, if it still waits. False: the try failed */
+void mesh_attempt_pump(struct attempt *attempt);  /* sends what the mux takes of the body */
 int mesh_attempt_count_header(struct mesh_call *call, bool wanted, struct headers *headers);
 
 /* serve.c */

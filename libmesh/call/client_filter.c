@@ -87,18 +87,13 @@ static int delay(struct mesh_call *call, uint64_t ns)
 static int run_fault(struct mesh_call *call, const struct http_filter *filter, bool *pending)
 {
 	struct client_call *client = &call->client;
-	const struct weighted_cluster *weighted = NULL;
-	struct mesh_slice cluster = {NULL, 0};
-	const struct fault_config *config;
+	const struct fault_config *config =
+		mesh_fault_in_force(filter->fault, filter->name, client->chosen.route, client->chosen.weighted);
 	struct rand *rand = &call->worker->env.rand;
-	uint32_t hash;
 
-	if (client->chosen.route->kind == ROUTE_CLUSTER)
-		cluster = mesh_route_cluster(client->chosen.route, &client->match, &hash, &weighted);
-	config = mesh_fault_in_force(filter->fault, filter->name, client->chosen.route, weighted);
 	if (!config)
 		return 0;
-	mesh_fault_choose(config, &client->match, cluster,
+	mesh_fault_choose(config, &client->match, client->target,
 			  atomic_load_explicit(&call->mesh->faults, memory_order_relaxed), mesh_rand_next(rand),
 			  mesh_rand_next(rand), &call->arena, &client->fault);
 	if (client->fault.delay_ns) {
@@ -112,15 +107,12 @@ static int run_fault(struct mesh_call *call, const struct http_filter *filter, b
 static int run_cors(struct mesh_call *call, const struct http_filter *filter, bool *pending)
 {
 	struct client_call *client = &call->client;
-	const struct weighted_cluster *weighted = NULL;
 	const struct cors_config *config;
 	struct mesh_slice origin;
-	uint32_t hash;
 
 	if (client->chosen.route->kind != ROUTE_CLUSTER)
 		return 0;
-	mesh_route_cluster(client->chosen.route, &client->match, &hash, &weighted);
-	config = mesh_cors_in_force(filter->name, client->chosen.route, weighted);
+	config = mesh_cors_in_force(filter->name, client->chosen.route, client->chosen.weighted);
 	if (!config)
 		return 0;
 	switch (mesh_cors_check(config, &client->match, mesh_rand_next(&call->worker->env.rand), &call->arena,

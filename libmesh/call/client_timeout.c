@@ -19,16 +19,23 @@ int mesh_client_choose_limits(struct mesh_call *call, const struct retry_config 
 	client->has_stream_limit = timeouts.has_stream;
 	client->stream_ns = timeouts.stream_ns;
 	client->per_try_ns = timeouts.per_try_ns;
+	client->grpc = timeouts.grpc;
 	return rc;
 }
 
+/* Whatever is under way then is too late. */
 static void timed_out(struct loop_timer *timer)
 {
 	struct mesh_call *call = MESH_CONTAINER(timer, struct mesh_call, client.timeout);
 
-	if (call->client.cluster)
+	for (struct attempt *attempt = &call->client.attempt; attempt; attempt = attempt->next) {
+		if (!attempt->running || attempt->swallowing)
+			continue;
 		mesh_counter_add(&call->client.cluster->stats->rq_timeout, 1);
-	mesh_attempt_abandon(call, MESH_ERROR_TIMEOUT);
+		if (!attempt->status && !attempt->judged) /* else its endpoint's watchers heard of it */
+			mesh_attempt_report(attempt, MESH_ERROR_TIMEOUT, false);
+	}
+	mesh_attempts_abandon(call, MESH_ERROR_TIMEOUT);
 	mesh_call_finish(call, MESH_ERROR_TIMEOUT, "no whole response within the timeout");
 }
 
@@ -36,7 +43,7 @@ static void lasted_too_long(struct loop_timer *timer)
 {
 	struct mesh_call *call = MESH_CONTAINER(timer, struct mesh_call, client.duration);
 
-	mesh_attempt_abandon(call, MESH_ERROR_DURATION);
+	mesh_attempts_abandon(call, MESH_ERROR_DURATION);
 	mesh_call_finish(call, MESH_ERROR_DURATION, "not over within the longest duration of a stream, or its grpc-timeout");
 }
 
@@ -45,8 +52,11 @@ int mesh_client_request_ended(struct mesh_call *call)
 {
 	struct client_call *client = &call->client;
 	struct loop *loop = call->worker->env.loop;
-	uint64_t at = (mesh_loop_running(loop) ? mesh_loop_now_ns(loop) : mesh_loop_update_ns(loop)) + client->response_ns;
+	uint64_t now = mesh_loop_running(loop) ? mesh_loop_now_ns(loop) : mesh_loop_update_ns(loop);
+	uint64_t at = now + client->response_ns;
 
+	if (client->response_ns && !client->ended_ns)
+		client->ended_ns = now;
 	/* where the protocol was changed the answer is there, and the end of our direction asks for none */
 	if (!client->response_ns || call->response.status == 101 ||
 	    (mesh_timer_running(&client->timeout) && client->timeout.item.key <= at))
@@ -75,11 +85,10 @@ void mesh_client_moved(struct mesh_call *call)
 {
 	struct loop *loop = call->worker->env.loop;
 
-	if (!call->client.idle_ns && !call->client.per_try_idle_ns) /* nobody asks */
+	if (!call->client.idle_ns) /* nobody asks */
 		return;
 	/* between two rounds the loop's time is of the last one */
 	call->client.active_ns = mesh_loop_running(loop) ? mesh_loop_now_ns(loop) : mesh_loop_update_ns(loop);
-	call->client.attempt.active_ns = call->client.active_ns;
 }
 
 static void idle_due(struct loop_timer *timer)
@@ -90,7 +99,7 @@ static void idle_due(struct loop_timer *timer)
 
 	if (quiet < call->client.idle_ns && !mesh_timer_start(loop, timer, call->client.idle_ns - quiet))
 		return;
-	mesh_attempt_abandon(call, MESH_ERROR_IDLE_TIMEOUT);
+	mesh_attempts_abandon(call, MESH_ERROR_IDLE_TIMEOUT);
 	mesh_call_finish(call, MESH_ERROR_IDLE_TIMEOUT, "stream timeout: nothing moved in either direction");
 }
 

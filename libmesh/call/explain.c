@@ -300,6 +300,8 @@ static void tell_retry(const struct mesh_call *call, struct outline *outline)
 				mesh_outline_text(outline, NULL, mesh_slice_of(mesh_retry_on_word(1u << bit)));
 		mesh_outline_close(outline);
 		mesh_outline_flag(outline, "previous_hosts", retry->previous_hosts);
+		if (call->client.hedged)
+			mesh_outline_flag(outline, "hedge_on_per_try_timeout", true);
 		tell_time(outline, "per_try_idle", (int64_t)call->client.per_try_idle_ns);
 		tell_time(outline, "backoff_base", retry->backoff_base_ns);
 		tell_time(outline, "backoff_max", retry->backoff_max_ns);

@@ -121,10 +121,10 @@ static void tell_tls(const struct endpoint *endpoint, struct outline *outline)
 	mesh_outline_close(outline);
 }
 
-static void tell_breaker(const struct cluster *cluster, struct outline *outline)
+static void tell_breaker(const struct cluster *cluster, bool high_priority, struct outline *outline)
 {
-	const struct circuit_breaker *limits = &cluster->config->breaker;
-	const struct breaker_use *use = &cluster->shared->breaker;
+	const struct circuit_breaker *limits = mesh_cluster_limits(cluster, high_priority);
+	const struct breaker_use *use = mesh_cluster_use(cluster, high_priority);
 	const struct {
 		const char *name;
 		const atomic_uint *now;
@@ -137,6 +137,8 @@ static void tell_breaker(const struct cluster *cluster, struct outline *outline)
 	};
 
 	mesh_outline_group(outline, "circuit_breaker");
+	if (high_priority)
+		mesh_outline_text(outline, "priority", MESH_SLICE("high"));
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		unsigned now = atomic_load_explicit(rows[i].now, memory_order_relaxed);
 
@@ -154,7 +156,10 @@ int mesh_explain_cluster(struct mesh_call *call, struct outline *outline)
 	struct lb_choice choice = {.hash = client->hash};
 	struct endpoint *endpoint = NULL;
 	uint32_t index = UINT32_MAX;
-	int rc = mesh_cluster_pick(client->cluster, &choice, &endpoint, &index, &call->why);
+	int rc;
+
+	mesh_client_wish(client, &choice);
+	rc = mesh_cluster_pick(client->cluster, &choice, &endpoint, &index, &call->why);
 
 	mesh_outline_group(outline, "cluster");
 	mesh_outline_text(outline, "name", client->cluster->name);
@@ -167,7 +172,7 @@ int mesh_explain_cluster(struct mesh_call *call, struct outline *outline)
 		mesh_outline_printf(outline, "hash", "%016llx", (unsigned long long)client->hash);
 	if (!rc)
 		mesh_outline_flag(outline, "panic", mesh_balancer_panicking(client->cluster->balancer));
-	tell_breaker(client->cluster, outline);
+	tell_breaker(client->cluster, client->high_priority, outline);
 	tell_endpoints(client->cluster, index, outline);
 	mesh_outline_close(outline);
 	if (rc)

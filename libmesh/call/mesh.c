@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "call/checker.h"
 #include "call/listener.h"
 #include "call/worker.h"
 #include "loop/thread.h"
@@ -20,6 +21,7 @@ void mesh_notify(struct mesh *mesh)
 
 static void published(void *user)
 {
+	mesh_checker_published(user);
 	mesh_workers_wake(user);
 }
 

@@ -10,22 +10,35 @@
 #include "config/publisher.h"
 #include "net/tls_context.h"
 
+struct checker;
 struct xds_client;
+struct resolver_options;
+
+/* Redirects that calls could have followed and did not, as Envoy counts them. */
+struct redirect_stats {
+	_Atomic uint64_t bad_location, unsafe_scheme, too_many, no_route, predicate;
+};
 
 struct mesh {
 	struct mesh_mem mem;
 	struct log log;
 	char pod_ip[MESH_ADDRESS_TEXT_BYTES]; /* whom requests come from when they are balanced by that; "" without a control plane */
 	char pod_namespace[64]; /* where short names are looked for first; "" without a control plane */
+	char locality[256]; /* "region/zone/subzone"; empty: zones do not matter */
+	bool peak_ewma; /* least request goes by latency too */
 	struct publisher publisher;
 	struct tls_store *tls;
 	struct registry registry;
 	struct xds_client *control;
+	const struct resolver_options *resolver; /* of names outside the mesh; NULL: as the system is set up */
+	unsigned warm;         /* connections kept to every endpoint of a cluster that is called, by each worker */
+	struct checker *checker; /* NULL: nothing is checked actively */
 	atomic_bool draining;
 	struct buf greeting;   /* our own metadata as a TCP connection begins with it; empty without a control plane */
 	atomic_uint faults;    /* acting on calls: a bound of the configuration may hold for them */
 	atomic_uint running;   /* calls and streams of either side not over yet */
 	atomic_uint inbound;   /* connections accepted and not closed */
+	struct redirect_stats redirects;
 	struct {
 		pthread_mutex_t start;  /* held while the library workers are started: once; taken before `lock` */
 		pthread_mutex_t lock;

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decides which outbound listener and chain a request takes: the one a sidecar would have caught it on after the name was
- * resolved to an address. Refuses to resolve names: configuration says which listener is whose.
+ * resolved to an address. Mostly configuration says which listener is whose; where it does not, the address is asked for
+ * first (egress.c).
  */
 #include "call/call.h"
 
 #include <stdio.h>
 
 #include "call/worker.h"
+#include "policy/chain_match.h"
 
 enum { HOST_BYTES_MAX = 253 }; /* of a DNS name */
 
-/* "host:port", "host", "[v6]:port": the host without brackets, and the port or 80. */
-static bool split_authority(struct mesh_slice authority, struct mesh_slice *host, uint16_t *port)
+bool mesh_authority_split(struct mesh_slice authority, struct mesh_slice *host, uint16_t *port)
 {
 	ptrdiff_t colon = mesh_slice_find_last(authority, ':');
 	uint64_t number = 80;
@@ -113,29 +114,108 @@ static const struct listener_config *find_named(const struct snapshot *snapshot,
 	return found;
 }
 
+/* Chains for some addresses alone: which one it is cannot be told without. */
+static bool asks_for_address(const struct listener_config *listener)
+{
+	for (size_t i = 0; i < listener->chain_count; i++)
+		if (listener->chains[i].match.destination_count)
+			return true;
+	return false;
+}
+
+/* A chain that takes the connection as bytes, whatever is spoken on it. */
+static const struct chain *bytes_chain(const struct listener_config *listener, const struct address *destination, uint16_t port,
+				       enum mesh_http_version version)
+{
+	const struct mesh_slice spoken = version == MESH_HTTP_2 ? MESH_SLICE("h2c") : MESH_SLICE("http/1.1");
+	struct chain_request request = {.port = port, .destination = destination->len ? destination : NULL};
+
+	if (listener->http_inspector) {
+		request.alpn = &spoken;
+		request.alpn_count = 1;
+	}
+	return mesh_chain_find(listener, &request);
+}
+
+static const struct listener_config *find_listener(const struct mesh_call *call, struct mesh_slice host, uint16_t port, bool known)
+{
+	const struct snapshot *snapshot = call->client.snapshot;
+	const struct listener_config *listener = NULL;
+
+	if (!known && mesh_snapshot_has_named(snapshot, port))
+		listener = find_named(snapshot, host, port, call->worker->mesh->pod_namespace);
+	return listener ? listener : mesh_snapshot_outbound(snapshot, host, port);
+}
+
+static int no_chain(struct mesh_call *call, uint16_t port)
+{
+	return mesh_why(&call->why, MESH_ERROR_NO_ROUTE, "no outbound HTTP listener for port %u", port);
+}
+
+static int closed(struct mesh_call *call, const struct listener_config *listener, const struct chain *chain)
+{
+	return mesh_why(&call->why, MESH_ERROR_FAIL_CLOSED, "listener %.*s: %.*s", (int)listener->object.item.name.len,
+			listener->object.item.name.data, (int)chain->reason.len, chain->reason.data);
+}
+
+static int take_bytes(struct mesh_call *call, const struct listener_config *listener, const struct chain *chain, uint16_t port)
+{
+	if (!chain)
+		return no_chain(call, port);
+	switch (chain->kind) {
+	case CHAIN_TCP:
+		if (chain->tunnel)
+			return mesh_why(&call->why, MESH_ERROR_FAIL_CLOSED, "listener %.*s: calls through a tunnel are not supported",
+					(int)listener->object.item.name.len, listener->object.item.name.data);
+		return mesh_egress_carry(call, chain);
+	case CHAIN_FAIL_CLOSED:
+		return closed(call, listener, chain);
+	case CHAIN_BLACKHOLE:
+		if (chain->tcp_cluster.len)
+			return mesh_why(&call->why, MESH_ERROR_NO_ENDPOINT,
+					"nothing in the mesh is at %.*s, and nothing else may be called",
+					(int)call->request.authority.len, call->request.authority.data);
+		break;
+	case CHAIN_HTTP: /* for something else than what is spoken here */
+		break;
+	}
+	return no_chain(call, port);
+}
+
+/* No chain of HTTP takes it: where a sidecar would send the bytes it is made of. */
+static int find_bytes(struct mesh_call *call, const struct listener_config *listener, struct mesh_slice host, uint16_t port)
+{
+	const struct snapshot *snapshot = call->client.snapshot;
+	bool unknown = listener == snapshot->virtual_outbound && mesh_snapshot_has_bound(snapshot, port);
+	struct address destination;
+
+	/* by another name it may be the address of one of the listeners of this port */
+	if (mesh_address_parse(&destination, host, port) && (unknown || asks_for_address(listener)))
+		return MESH_ERROR_AGAIN;
+	return take_bytes(call, listener, bytes_chain(listener, &destination, port, call->client.version), port);
+}
+
 int mesh_client_find_listener(struct mesh_call *call)
 {
 	struct client_call *client = &call->client;
 	const struct listener_config *listener;
 	const struct chain *chain = NULL;
-	struct mesh_slice host;
+	char room[MESH_ADDRESS_TEXT_BYTES];
+	struct mesh_slice host, ip;
 	uint16_t port;
 
-	if (!split_authority(call->request.authority, &host, &port))
+	if (!mesh_authority_split(call->request.authority, &host, &port))
 		return mesh_why(&call->why, MESH_ERROR_INVALID, "authority: \"%.*s\": expected host or host:port",
 				(int)call->request.authority.len, call->request.authority.data);
-	listener = mesh_snapshot_has_named(client->snapshot, port)
-			   ? find_named(client->snapshot, host, port, call->worker->mesh->pod_namespace)
-			   : NULL;
+	ip = mesh_egress_ip(call, room);
+	listener = find_listener(call, ip.len ? ip : host, port, ip.len);
 	if (!listener)
-		listener = mesh_snapshot_outbound(client->snapshot, host, port);
-	if (listener)
-		chain = http_chain(listener, client->version);
+		return no_chain(call, port);
+	chain = http_chain(listener, client->version);
 	if (!chain)
-		return mesh_why(&call->why, MESH_ERROR_NO_ROUTE, "no outbound HTTP listener for port %u", port);
+		return find_bytes(call, listener, ip.len ? ip : host, port);
 	if (chain->kind == CHAIN_FAIL_CLOSED)
-		return mesh_why(&call->why, MESH_ERROR_FAIL_CLOSED, "listener %.*s: %.*s", (int)listener->object.item.name.len,
-				listener->object.item.name.data, (int)chain->reason.len, chain->reason.data);
+		return closed(call, listener, chain);
 	if (!codec_takes(chain->http, client->version))
 		return mesh_why(&call->why, MESH_ERROR_DOWNSTREAM_PROTOCOL, "listener %.*s is for the other version of HTTP",
 				(int)listener->object.item.name.len, listener->object.item.name.data);

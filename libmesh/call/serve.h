@@ -16,6 +16,8 @@ int mesh_serve_decorate(struct mesh_call *call);
 
 /* serve_answer.c: answers of our own; what still arrives of the request is not kept */
 void mesh_serve_answer(struct mesh_call *call, int status, struct mesh_slice body, struct mesh_slice location);
+/* What the call's route answers in the application's place: a redirect, or what it says itself. */
+void mesh_serve_follow(struct mesh_call *call, const struct route_request *request);
 void mesh_serve_preflight(struct mesh_call *call, const struct cors_config *config, const struct route_request *request,
 			  struct mesh_slice origin);
 void mesh_serve_refuse(struct mesh_call *call, int error, int status, const char *body);

@@ -6,6 +6,7 @@
 #include "call/serve.h"
 
 #include "call/call.h"
+#include "call/facts.h"
 #include "policy/cors.h"
 #include "policy/path.h"
 #include "policy/rbac.h"
@@ -37,16 +38,12 @@ static bool authorized(struct mesh_call *call, const struct authz_config *config
 static bool cors_passes(struct mesh_call *call, const struct http_filter *filter, const struct route_request *match,
 			const struct route *route)
 {
-	const struct weighted_cluster *weighted = NULL;
 	const struct cors_config *config;
 	struct mesh_slice origin;
-	uint32_t hash;
 
 	if (!route || (route->kind != ROUTE_CLUSTER && route->kind != ROUTE_NON_FORWARDING))
 		return true;
-	if (route->kind == ROUTE_CLUSTER)
-		mesh_route_cluster(route, match, &hash, &weighted);
-	config = mesh_cors_in_force(filter->name, route, weighted);
+	config = mesh_cors_in_force(filter->name, route, call->serve.chosen.weighted);
 	if (!config)
 		return true;
 	switch (mesh_cors_check(config, match, mesh_rand_next(&call->worker->env.rand), &call->arena, &origin)) {
@@ -92,14 +89,18 @@ static bool filters_pass(struct mesh_call *call, const struct route_request *mat
 static const struct route *find_route(struct mesh_call *call, const struct route_request *match)
 {
 	struct rewrite *chosen = &call->serve.chosen;
+	uint32_t hash;
 
 	chosen->config = mesh_snapshot_routes(call->serve.snapshot, call->serve.http);
+	chosen->facts = mesh_facts_server;
 	for (size_t i = 0; chosen->config && i < chosen->config->internal_only_header_count; i++)
 		mesh_headers_remove(&call->request.headers, chosen->config->internal_only_headers[i]);
 	if (chosen->config)
-		chosen->host = mesh_route_find_host(chosen->config, match->authority, &call->arena);
+		chosen->host = mesh_route_find_host(chosen->config, mesh_route_host_name(chosen->config, match), &call->arena);
 	if (chosen->host)
 		chosen->route = mesh_route_find(chosen->host, match, &call->arena);
+	if (chosen->route && chosen->route->kind == ROUTE_CLUSTER) /* drawn once: its settings and changes are the same one's */
+		mesh_route_cluster(chosen->route, match, &hash, &chosen->weighted);
 	return chosen->route;
 }
 
@@ -166,6 +167,19 @@ static bool check_upgrade(struct mesh_call *call, const struct route *route)
 	return false;
 }
 
+/* As the message says it, or who stands between: what the connection is comes last. */
+static struct mesh_slice scheme_of(const struct mesh_call *call)
+{
+	struct mesh_slice said = mesh_headers_get(&call->request.headers, MESH_SLICE("x-forwarded-proto"));
+	bool secure = call->peer.tls;
+
+	if (call->serve.inbound->http2 && call->request.scheme.len)
+		said = call->request.scheme;
+	if (mesh_slice_equal_fold(said, MESH_SLICE("https")) || mesh_slice_equal_fold(said, MESH_SLICE("http")))
+		secure = said.len == 5;
+	return secure ? MESH_SLICE("https") : MESH_SLICE("http");
+}
+
 /* What HTTP/1.1 has refused when reading. False: answered. */
 static bool check_head(struct mesh_call *call)
 {
@@ -205,7 +219,8 @@ bool mesh_serve_admit(struct mesh_call *call)
 		return false;
 	}
 	match.method = call->request.method;
-	match.scheme = call->peer.tls ? MESH_SLICE("https") : MESH_SLICE("http");
+	match.scheme = scheme_of(call);
+	match.peer_presented = match.peer_validated = call->peer.mutual;
 	match.authority = call->request.authority;
 	match.path = call->request.path;
 	match.upgrade = call->request.upgrade;
@@ -226,8 +241,8 @@ bool mesh_serve_admit(struct mesh_call *call)
 	}
 	if (route->kind == ROUTE_CLUSTER || route->kind == ROUTE_NON_FORWARDING)
 		return rewritten(call);
-	if (route->kind == ROUTE_DIRECT_RESPONSE)
-		mesh_serve_answer(call, (int)route->direct_status, route->direct_body, (struct mesh_slice){NULL, 0});
+	if (route->kind == ROUTE_DIRECT_RESPONSE || route->kind == ROUTE_REDIRECT)
+		mesh_serve_follow(call, &match);
 	else
 		mesh_serve_refuse(call, MESH_ERROR_FAIL_CLOSED, 503, "configuration in force is not understood");
 	return false;

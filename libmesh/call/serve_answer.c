@@ -7,6 +7,7 @@
 #include "call/call.h"
 #include "grpc/code.h"
 #include "grpc/metadata.h"
+#include "policy/redirect.h"
 #include "policy/route_match.h"
 
 static int send_head(struct mesh_call *call, struct http_head *head, bool end)
@@ -109,6 +110,50 @@ static void answer(struct mesh_call *call, int error, int status, struct mesh_sl
 void mesh_serve_answer(struct mesh_call *call, int status, struct mesh_slice body, struct mesh_slice location)
 {
 	answer(call, 0, status, body, location);
+}
+
+static int follow(struct mesh_call *call, const struct route_request *request)
+{
+	const struct rewrite *chosen = &call->serve.chosen;
+	struct http_head head = {.status = (int)chosen->route->redirect_status};
+	struct mesh_slice body = {NULL, 0}, type = {NULL, 0}, location;
+	int rc = 0;
+
+	if (chosen->route->kind == ROUTE_REDIRECT) {
+		location = mesh_redirect_to(chosen, request, &call->arena);
+		rc = location.data ? mesh_headers_add(&head.headers, &call->arena, MESH_SLICE("location"), location)
+				   : MESH_ERROR_NOMEM;
+	} else {
+		head.status = (int)chosen->route->direct_status;
+		rc = mesh_direct_answer(chosen, request, &call->arena, &head.headers, &body, &type);
+	}
+	if (!rc)
+		rc = mesh_rewrite_response(chosen, &call->arena, &head.headers);
+	if (!rc && type.len && !mesh_headers_get(&head.headers, MESH_SLICE("content-type")).data)
+		rc = mesh_headers_add(&head.headers, &call->arena, MESH_SLICE("content-type"), type);
+	head.content_length = (int64_t)body.len;
+	if (!rc)
+		rc = send_head(call, &head, body.len == 0);
+	return rc || !body.len ? rc : send_body(call, body, true);
+}
+
+void mesh_serve_follow(struct mesh_call *call, const struct route_request *request)
+{
+	const struct route *route = call->serve.chosen.route;
+	int rc;
+
+	if (route->kind == ROUTE_DIRECT_RESPONSE &&
+	    mesh_route_grpc_type(mesh_headers_get(&call->request.headers, MESH_SLICE("content-type")))) {
+		mesh_serve_answer(call, (int)route->direct_status, route->direct_body, (struct mesh_slice){NULL, 0});
+		return;
+	}
+	if (call->serve.responded || !call->serve.exchange.mux)
+		return;
+	call->serve.handled = true;
+	call->serve.buffering = false;
+	rc = follow(call, request);
+	if (rc)
+		give_up(call, rc);
 }
 
 /* Not in gRPC's words: a browser reads it. */

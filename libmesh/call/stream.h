@@ -15,6 +15,7 @@
 #include "net/sniff.h"
 
 struct inbound;
+struct stream_tunnel;
 
 enum stream_state {
 	STREAM_WAITING,  /* client: for the application's first bytes */
@@ -47,11 +48,14 @@ struct stream_client {
 	uint16_t port;
 	struct mesh_slice server_name;
 	struct address destination;      /* as far as known */
-	bool by_address;                 /* and that is what was asked for, or what the name stands for */
+	bool by_address;                 /* and that is what was asked for, or what the name was resolved to */
 	bool server_first;
+	struct lookup_waiter waiter;     /* for the address of a name */
+	bool early;                      /* without which its listener cannot be told */
 	struct buf first;                /* bytes kept until the chain is chosen and the connection is there */
 	struct cluster *cluster;
 	struct stream_dial *dial;
+	struct stream_tunnel *tunnel;    /* being asked for on it; NULL: none */
 	uint32_t tried[STREAM_TRIED_MAX]; /* hashes of endpoints */
 	size_t tried_count;
 	struct loop_timer limit;         /* listener_filters_timeout, then connect_timeout_ms of the application */
@@ -158,7 +162,7 @@ struct stream_speech { /* what is known of the application's first bytes */
 };
 /* "host:port", "ip:port", "[v6]:port". */
 bool mesh_stream_target_split(struct mesh_slice target, struct mesh_slice *host, uint16_t *port);
-/* Sets client.listener and what is known of the destination. NO_ROUTE with words. */
+/* Sets client.listener and what is known of the destination. NO_ROUTE with words; AGAIN: not to be told without an address. */
 int mesh_stream_find_listener(struct mesh_stream *stream, struct why *why);
 unsigned mesh_stream_looks_for(const struct mesh_stream *stream); /* CHAIN_LOOKS_FOR_*, of its first bytes */
 /* Sets client.chain. NO_ROUTE, FAIL_CLOSED, PROTOCOL (the mesh would treat it as HTTP) with words. */

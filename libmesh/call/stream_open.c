@@ -3,32 +3,63 @@
  * Opens a client's stream: waits for the application's first bytes where the chain depends on them, then dials endpoints of
  * the chain's cluster until one takes it or the attempts are used up. Refuses to know how chains are chosen.
  */
+#include "base/hash.h"
 #include "call/stream.h"
+#include "call/stream_tunnel.h"
 #include "policy/chain_match.h"
 
 /* ---- dialling */
+
+static void dial_failed(struct dial *dial, int error, const char *why);
+
+/* From here on its bytes are the application's. */
+static void open_stream(struct stream_dial *one, bool exchange)
+{
+	struct dial *dial = &one->dial;
+	struct mesh_stream *stream = one->stream;
+	struct address address = dial->endpoint->address;
+	int rc;
+
+	mesh_timer_stop(dial->env->loop, &stream->client.limit);
+	mesh_loop_unwatch(dial->env->loop, &dial->io); /* the stream watches for itself, and only when somebody waits */
+	stream->result.connect_us = (dial->connected_ns - dial->opened_ns) / 1000;
+	rc = mesh_stream_open(stream, dial->transport, &address, exchange, dial->config->metadata_exchange_protocol);
+	if (rc)
+		mesh_stream_finish(stream, rc, NULL);
+}
+
+static void tunnelled(struct stream_dial *one, int error, struct mesh_slice rest, const char *why)
+{
+	if (error) {
+		dial_failed(&one->dial, error, why);
+		return;
+	}
+	one->stream->head = rest;
+	open_stream(one, false);
+}
 
 static void dial_opened(struct dial *dial)
 {
 	struct stream_dial *one = MESH_CONTAINER(dial, struct stream_dial, dial);
 	struct mesh_stream *stream = one->stream;
-	struct address address = dial->endpoint->address;
+	struct why why = {{0}};
 	int rc;
 
 	if (!stream) {
 		mesh_dial_kill(dial);
 		return;
 	}
-	mesh_timer_stop(dial->env->loop, &stream->client.limit);
-	mesh_loop_unwatch(dial->env->loop, &dial->io); /* the stream watches for itself, and only when somebody waits */
-	stream->result.connect_us = (dial->connected_ns - dial->opened_ns) / 1000;
-	rc = mesh_stream_open(stream, dial->transport, &address, dial->config->metadata_exchange,
-			      dial->config->metadata_exchange_protocol);
+	mesh_endpoint_connected(dial->endpoint, true);
+	if (!stream->client.chain->tunnel) {
+		open_stream(one, dial->config->metadata_exchange);
+		return;
+	}
+	rc = mesh_stream_tunnel_begin(one, tunnelled, &why);
 	if (rc)
-		mesh_stream_finish(stream, rc, NULL);
+		dial_failed(dial, rc, why.text[0] ? why.text : mesh_error_text(rc));
 }
 
-static void dial_failed(struct dial *dial, int error, const char *why);
+static void report_failure(struct endpoint *endpoint, int error);
 
 static void dial_ending(struct dial *dial)
 {
@@ -36,6 +67,15 @@ static void dial_ending(struct dial *dial)
 
 	if (stream)
 		mesh_stream_finish(stream, MESH_ERROR_CANCELLED, "its worker ended");
+	mesh_dial_kill(dial);
+}
+
+static void dial_unhealthy(struct dial *dial)
+{
+	struct mesh_stream *stream = MESH_CONTAINER(dial, struct stream_dial, dial)->stream;
+
+	if (stream)
+		mesh_stream_finish(stream, MESH_ERROR_RESET, "its endpoint is not healthy any more");
 	mesh_dial_kill(dial);
 }
 
@@ -50,6 +90,7 @@ static const struct dial_owner stream_owner = {
 	.opened = dial_opened,
 	.failed = dial_failed,
 	.ending = dial_ending,
+	.unhealthy = dial_unhealthy,
 	.freed = dial_freed,
 };
 
@@ -57,6 +98,8 @@ void mesh_stream_give_up(struct mesh_stream *stream)
 {
 	struct stream_dial *one = stream->client.dial;
 
+	mesh_lookup_cancel(&stream->client.waiter);
+	mesh_stream_tunnel_end(stream);
 	mesh_timer_stop(stream->worker->env.loop, &stream->client.limit);
 	stream->client.dial = NULL;
 	if (!one)
@@ -70,14 +113,21 @@ static int pick(struct mesh_stream *stream, struct endpoint **endpoint, struct w
 {
 	struct stream_client *client = &stream->client;
 	uint32_t tried[STREAM_TRIED_MAX], index;
-	struct lb_choice choice = {.avoid = tried};
+	struct lb_choice choice = {.avoid = tried, .now_ns = mesh_loop_now_ns(stream->worker->env.loop)};
 	int rc;
 
-	if (client->cluster->config->kind == CLUSTER_ORIGINAL_DST)
-		return mesh_cluster_pick_address(client->cluster, &client->destination, endpoint, why);
+	if (client->cluster->config->kind == CLUSTER_ORIGINAL_DST) {
+		struct address address = client->destination;
+
+		if (client->cluster->config->original_dst.port)
+			mesh_address_set_port(&address, client->cluster->config->original_dst.port);
+		return mesh_cluster_pick_address(client->cluster, &address, endpoint, why);
+	}
 	choice.avoid_count =
 		mesh_cluster_find(client->cluster, client->tried, client->tried_count, tried, STREAM_TRIED_MAX);
 	choice.avoid_attempts = choice.avoid_count ? 8 : 0;
+	if (client->chain && client->chain->tcp_hash_source)
+		choice.hash = mesh_hash_xx64(mesh_slice_of(stream->worker->mesh->pod_ip), 0);
 	rc = mesh_cluster_pick(client->cluster, &choice, endpoint, &index, why);
 	if (!rc && client->tried_count < STREAM_TRIED_MAX)
 		client->tried[client->tried_count++] = client->cluster->lb[index].hash;
@@ -95,6 +145,7 @@ static int dial_one(struct mesh_stream *stream, struct endpoint *endpoint, struc
 		return MESH_ERROR_NOMEM;
 	one->stream = stream;
 	one->dial.strict = true;
+	one->dial.server_name = stream->client.host; /* where its TLS wants the name of what is asked for */
 	rc = mesh_dial_open(&one->dial, endpoint, &stream_owner, own_alpn, why);
 	if (rc)
 		mesh_mem_free(env->mem, one);
@@ -128,10 +179,21 @@ static void attempt(struct mesh_stream *stream)
 		stream->result.attempts++;
 		stream->result.endpoint = mesh_arena_slice(&stream->arena, endpoint->shared->text, NULL);
 		rc = dial_one(stream, endpoint, &why);
+		if (rc)
+			report_failure(endpoint, rc);
 		mesh_endpoint_release(endpoint); /* the dial holds it, if it came to be */
 	} while (rc && worth_another(stream, rc));
 	if (rc)
 		mesh_stream_finish(stream, rc, why.text);
+}
+
+static void report_failure(struct endpoint *endpoint, int error)
+{
+	struct endpoint_outcome outcome = {.error = error, .connect_failed = true};
+
+	/* what is wrong on our own side tells nothing of the endpoint */
+	if (error != MESH_ERROR_OVERFLOW && error != MESH_ERROR_NO_ENDPOINT && error != MESH_ERROR_CERTIFICATE)
+		mesh_endpoint_report(endpoint, &outcome);
 }
 
 static void dial_failed(struct dial *dial, int error, const char *why)
@@ -141,6 +203,7 @@ static void dial_failed(struct dial *dial, int error, const char *why)
 	struct why kept = {{0}};
 
 	mesh_why(&kept, error, "%s: %s", dial->endpoint->shared->text.data, why);
+	report_failure(dial->endpoint, error);
 	if (!stream) {
 		mesh_dial_kill(dial);
 		return;
@@ -169,13 +232,11 @@ static int find_cluster(struct mesh_stream *stream, struct why *why)
 	switch (client->cluster->config->kind) {
 	case CLUSTER_EDS:
 	case CLUSTER_STATIC:
+	case CLUSTER_STRICT_DNS:
+	case CLUSTER_LOGICAL_DNS:
 		return 0;
 	case CLUSTER_ORIGINAL_DST:
-		if (client->by_address)
-			return 0;
-		return mesh_why(why, MESH_ERROR_NO_ENDPOINT,
-				"cluster %.*s goes to the address asked for itself, and \"%.*s\" is none",
-				(int)name.len, name.data, (int)client->host.len, client->host.data);
+		return 0;
 	default:
 		return mesh_why(why, MESH_ERROR_NO_ENDPOINT, "cluster %.*s: its discovery type cannot be called yet",
 				(int)name.len, name.data);
@@ -187,6 +248,59 @@ static void limit_due(struct loop_timer *timer)
 	struct mesh_stream *stream = MESH_CONTAINER(timer, struct mesh_stream, client.limit);
 
 	mesh_stream_finish(stream, MESH_ERROR_CONNECT_TIMEOUT, "not open within connect_timeout_ms");
+}
+
+static void found(struct lookup_waiter *waiter, int error, const struct address *address, const char *why)
+{
+	struct mesh_stream *stream = MESH_CONTAINER(waiter, struct mesh_stream, client.waiter);
+	struct stream_client *client = &stream->client;
+
+	if (error) {
+		mesh_stream_finish(stream, error, why);
+		return;
+	}
+	client->destination = *address;
+	client->by_address = true;
+	if (!client->early) {
+		attempt(stream);
+		return;
+	}
+	client->early = false;
+	mesh_timer_stop(stream->worker->env.loop, &client->limit);
+	mesh_stream_begin(stream);
+}
+
+/* Where the name is. 0: it is known; AGAIN: `found` follows. */
+static int ask_address(struct mesh_stream *stream, bool early, struct why *why)
+{
+	struct stream_client *client = &stream->client;
+	int rc;
+
+	client->early = early;
+	client->waiter.found = found;
+	rc = mesh_lookup_ask(stream->worker, client->host, client->port, &client->waiter, &client->destination, why);
+	if (!rc)
+		client->by_address = true;
+	return rc;
+}
+
+/* Its listener cannot be told before. */
+static void find_early(struct mesh_stream *stream)
+{
+	struct stream_client *client = &stream->client;
+	struct why why = {{0}};
+	int rc = ask_address(stream, true, &why);
+
+	stream->state = STREAM_OPENING;
+	if (!rc) {
+		mesh_stream_begin(stream);
+		return;
+	}
+	client->limit.due = limit_due;
+	if (rc == MESH_ERROR_AGAIN && client->limit_ns && mesh_timer_start(stream->worker->env.loop, &client->limit, client->limit_ns))
+		rc = MESH_ERROR_NOMEM;
+	if (rc != MESH_ERROR_AGAIN)
+		mesh_stream_finish(stream, rc, why.text);
 }
 
 /* It is known what the application speaks, or does not matter. */
@@ -206,9 +320,11 @@ static void go(struct mesh_stream *stream, const struct stream_speech *speech)
 	client->limit.due = limit_due;
 	if (!rc && client->limit_ns)
 		rc = mesh_timer_start(loop, &client->limit, client->limit_ns);
-	if (rc)
+	if (!rc && client->cluster->config->kind == CLUSTER_ORIGINAL_DST && !client->by_address)
+		rc = ask_address(stream, false, &why);
+	if (rc && rc != MESH_ERROR_AGAIN)
 		mesh_stream_finish(stream, rc, why.text);
-	else
+	else if (!rc)
 		attempt(stream);
 }
 
@@ -240,12 +356,15 @@ void mesh_stream_begin(struct mesh_stream *stream)
 
 	mesh_loop_update_ns(worker->env.loop);
 	mesh_worker_refresh(worker);
-	client->snapshot = mesh_snapshot_retain(worker->env.snapshot);
+	if (!client->snapshot) /* it may begin anew once an address is known */
+		client->snapshot = mesh_snapshot_retain(worker->env.snapshot);
 	if (!client->snapshot)
 		rc = mesh_why(&why, MESH_ERROR_NOT_READY, "no configuration received yet");
 	if (!rc)
 		rc = mesh_stream_find_listener(stream, &why);
-	if (rc) {
+	if (rc == MESH_ERROR_AGAIN) {
+		find_early(stream);
+	} else if (rc) {
 		mesh_stream_finish(stream, rc, why.text);
 	} else if (client->server_name.len) {
 		go(stream, &(struct stream_speech){.tls = true, .server_name = client->server_name});
@@ -253,6 +372,11 @@ void mesh_stream_begin(struct mesh_stream *stream)
 		go_unseen(stream);
 	} else {
 		stream->state = STREAM_WAITING;
+		if (stream->refused_write) { /* it said AGAIN while an address was looked up */
+			stream->refused_write = false;
+			stream->due |= STREAM_TELL_WRITABLE;
+			mesh_loop_defer(worker->env.loop, &stream->tell);
+		}
 		client->limit.due = filters_due;
 		if (client->listener->filters_timeout_ns > 0 &&
 		    mesh_timer_start(worker->env.loop, &client->limit, (uint64_t)client->listener->filters_timeout_ns))

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decides which listener, chain and cluster a client's stream takes: what a sidecar would have caught it on after the name
- * was resolved to an address. Refuses to resolve names: configuration says which listener is whose.
+ * was resolved to an address. Mostly configuration says which listener is whose; where it does not, it says that an address
+ * is needed.
  */
 #include <stdio.h>
 
@@ -109,9 +110,10 @@ static void destination_of(struct stream_client *client, const struct chain *cha
 	struct address *to = &client->destination;
 
 	if (!cidr) {
-		client->by_address = !mesh_address_parse(to, client->listener->address, client->port) &&
-				     !mesh_slice_equal(client->listener->address, wildcards[0]) &&
-				     !mesh_slice_equal(client->listener->address, wildcards[1]);
+		if (mesh_slice_equal(client->listener->address, wildcards[0]) ||
+		    mesh_slice_equal(client->listener->address, wildcards[1]) ||
+		    mesh_address_parse(to, client->listener->address, client->port))
+			to->len = 0;
 		return;
 	}
 	memset(to, 0, sizeof(*to));
@@ -124,6 +126,24 @@ static void destination_of(struct stream_client *client, const struct chain *cha
 		memcpy(&to->v4.sin_addr, cidr->bytes, 4);
 		to->v4.sin_port = htons(client->port);
 	}
+}
+
+/* What takes connections to any address of that port. AGAIN: some address of it may be another's. */
+static int find_for_any(struct mesh_stream *stream, const struct listener_config *shared, struct why *why)
+{
+	struct stream_client *client = &stream->client;
+
+	if (!shared)
+		return mesh_why(why, MESH_ERROR_NO_ROUTE,
+				"the mesh configuration has no TCP service \"%.*s\" on port %u", (int)client->host.len,
+				client->host.data, client->port);
+	if (mesh_snapshot_has_bound(client->snapshot, client->port))
+		return MESH_ERROR_AGAIN;
+	for (size_t i = 0; i < shared->chain_count; i++)
+		if (shared->chains[i].match.destination_count)
+			return MESH_ERROR_AGAIN;
+	client->listener = shared;
+	return 0;
 }
 
 static int find_by_name(struct mesh_stream *stream, struct why *why)
@@ -144,9 +164,7 @@ static int find_by_name(struct mesh_stream *stream, struct why *why)
 			client->listener = shared;
 	}
 	if (!client->listener)
-		return mesh_why(why, MESH_ERROR_NO_ROUTE,
-				"the mesh configuration has no TCP service \"%.*s\" on port %u", (int)client->host.len,
-				client->host.data, client->port);
+		return find_for_any(stream, shared, why);
 	destination_of(client, chain);
 	return 0;
 }
@@ -155,10 +173,16 @@ int mesh_stream_find_listener(struct mesh_stream *stream, struct why *why)
 {
 	struct stream_client *client = &stream->client;
 
-	if (mesh_address_parse(&client->destination, client->host, client->port))
+	char room[MESH_ADDRESS_TEXT_BYTES];
+	struct mesh_slice host = client->host;
+	uint16_t port;
+
+	if (client->by_address) /* found out since */
+		mesh_address_split(mesh_slice_make(room, mesh_address_text(&client->destination, room)), &host, &port);
+	else if (mesh_address_parse(&client->destination, client->host, client->port))
 		return find_by_name(stream, why);
 	client->by_address = true;
-	client->listener = mesh_snapshot_outbound(client->snapshot, client->host, client->port);
+	client->listener = mesh_snapshot_outbound(client->snapshot, host, client->port);
 	if (client->listener)
 		return 0;
 	return mesh_why(why, MESH_ERROR_NO_ROUTE, "no outbound listener for %.*s", (int)client->target.len,
@@ -200,6 +224,10 @@ int mesh_stream_find_chain(struct mesh_stream *stream, const struct stream_speec
 		return mesh_why(why, MESH_ERROR_FAIL_CLOSED, "listener %.*s: %.*s", (int)name.len, name.data,
 				(int)chain->reason.len, chain->reason.data);
 	case CHAIN_BLACKHOLE:
+		if (chain->tcp_cluster.len) /* a cluster without endpoints, as Envoy has it */
+			return mesh_why(why, MESH_ERROR_NO_ENDPOINT,
+					"listener %.*s: nothing in the mesh is at %.*s, and nothing else may be reached",
+					(int)name.len, name.data, (int)client->target.len, client->target.data);
 		break;
 	}
 	return mesh_why(why, MESH_ERROR_NO_ROUTE, "listener %.*s leads nowhere for %.*s", (int)name.len, name.data,

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "call/call.h"
+#include "call/checker.h"
 #include "call/inbound.h"
 #include "call/stream.h"
 #include "loop/thread.h"
@@ -43,6 +44,8 @@ static void wake(struct loop_mail *mail)
 	atomic_store(&worker->waking, false);
 	mesh_worker_refresh(worker);
 	mesh_inbound_retry(worker);
+	if (worker->checks)
+		mesh_health_checks_follow(worker->checks);
 }
 
 void mesh_workers_wake(struct mesh *mesh)
@@ -78,6 +81,10 @@ int mesh_worker_make(struct mesh *mesh, enum worker_kind kind, struct mesh_worke
 	worker->env.log = &mesh->log;
 	worker->env.tls = mesh->tls;
 	worker->env.registry = &mesh->registry;
+	worker->env.warm = mesh->warm;
+	worker->env.peak_ewma = mesh->peak_ewma;
+	if (mesh->locality[0])
+		mesh_cluster_env_zone(&worker->env, mesh_slice_of(mesh->locality));
 	rc = mesh_loop_new(&mesh->mem, &worker->env.loop);
 	if (!rc)
 		rc = mesh_cluster_env_init(&worker->env);
@@ -127,6 +134,7 @@ void mesh_worker_destroy(struct mesh_worker *worker)
 		atomic_store(&call->refs, 1);
 		mesh_call_drop(call);
 	}
+	mesh_lookup_free(worker->lookup);
 	mesh_cluster_env_destroy(&worker->env);
 	mesh_loop_free(worker->env.loop);
 	mesh_snapshot_release(worker->env.snapshot);
@@ -188,6 +196,7 @@ static void nothing(struct loop_mail *mail)
 
 void mesh_workers_stop(struct mesh *mesh)
 {
+	mesh_checker_stop(mesh);
 	for (unsigned i = 0; i < mesh->shared.library_count; i++) {
 		struct mesh_worker *worker = mesh->shared.library[i];
 

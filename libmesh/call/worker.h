@@ -3,8 +3,11 @@
 #ifndef MESH_CALL_WORKER_H
 #define MESH_CALL_WORKER_H
 
+#include "call/lookup.h"
 #include "call/mesh.h"
 #include "cluster/cluster.h"
+
+struct health_checks;
 
 enum worker_kind {
 	WORKER_LIBRARY,  /* a thread of ours */
@@ -19,9 +22,11 @@ struct mesh_worker {
 	enum worker_kind kind;
 	_Atomic pthread_t driver; /* the thread that drives it */
 	struct cluster_env env;   /* loop, snapshot, clusters */
+	struct lookup *lookup;    /* names it asked for; NULL: none yet */
 	struct link calls;        /* running, struct mesh_call */
 	struct link spare;        /* calls to reuse: a warm call allocates nothing */
 	unsigned spare_count;
+	unsigned shadows;         /* among `calls`, mirror.c */
 	struct link inbound;      /* struct inbound */
 	struct link streams;      /* running, struct mesh_stream */
 	struct {
@@ -29,6 +34,7 @@ struct mesh_worker {
 	} shared;
 	char date[29];            /* of the Date header */
 	int64_t date_s;
+	struct health_checks *checks; /* of the one that makes them (checker.c); else NULL */
 	atomic_bool stop;
 	atomic_bool waking;       /* `wake` is on its way */
 	struct loop_mail wake;

@@ -215,6 +215,8 @@ static void dial_freed(struct dial *dial)
 {
 	struct connection *connection = connection_of(dial);
 
+	if (connection->pool->named)
+		connection->pool->named->connections--;
 	mesh_mux_free(connection->mux);
 	mesh_mem_free(dial->env->mem, connection);
 }
@@ -264,11 +266,18 @@ int mesh_connection_open(struct pool *pool, struct why *why)
 	connection->flush.run = flush_task;
 	connection->dial.alone = mesh_list_empty(&pool->busy) && mesh_list_empty(&pool->sharing) &&
 				 mesh_list_empty(&pool->idle) && mesh_list_empty(&pool->opening);
+	connection->dial.high_priority = pool->high_priority;
+	if (pool->named) {
+		connection->dial.server_name = pool->named->name;
+		connection->dial.resumption = &pool->named->resumption;
+	}
 	rc = mesh_dial_open(&connection->dial, endpoint, &connection_owner, mesh_pool_alpn(pool), why);
 	if (rc) {
 		mesh_mem_free(cluster->env->mem, connection);
 		return rc;
 	}
+	if (pool->named)
+		pool->named->connections++;
 	connection->state = CONNECTION_OPENING;
 	connection->expected = expected_room(pool);
 	pool->opening_room += connection->expected;

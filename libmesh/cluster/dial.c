@@ -11,18 +11,38 @@
 
 static const int64_t connect_timeout_default_ns = 5000000000LL; /* Envoy's */
 
+static void count_failure(struct dial *dial)
+{
+	if (dial->aside)
+		return;
+	mesh_counter_add(&dial->endpoint->cluster->stats->cx_connect_fail, 1);
+	atomic_fetch_add_explicit(&dial->endpoint->shared->cx_connect_fail, 1, memory_order_relaxed);
+}
+
+static void count_end(struct dial *dial)
+{
+	struct cluster_stats *stats = dial->endpoint->cluster->stats;
+
+	if (dial->aside)
+		return;
+	mesh_counter_add(&stats->cx_rx_bytes, dial->read_bytes);
+	mesh_counter_add(&stats->cx_tx_bytes, dial->written_bytes);
+	mesh_counter_add(&stats->cx_destroy, 1);
+	mesh_breaker_give(&mesh_cluster_use(dial->endpoint->cluster, dial->high_priority)->connections);
+	atomic_fetch_sub_explicit(&dial->endpoint->shared->connections, 1, memory_order_relaxed);
+}
+
 static void dial_failed(struct dial *dial, int error, const char *why)
 {
 	struct cluster_stats *stats = dial->endpoint->cluster->stats;
 
-	mesh_counter_add(&stats->cx_connect_fail, 1);
-	if (error == MESH_ERROR_CONNECT_TIMEOUT)
+	count_failure(dial);
+	if (error == MESH_ERROR_CONNECT_TIMEOUT && !dial->aside)
 		mesh_counter_add(&stats->cx_connect_timeout, 1);
 	if (error == MESH_ERROR_TLS)
 		mesh_counter_add(&stats->ssl_connection_error, 1);
 	if (error == MESH_ERROR_PEER_IDENTITY)
 		mesh_counter_add(&stats->ssl_fail_verify_san, 1);
-	atomic_fetch_add_explicit(&dial->endpoint->shared->cx_connect_fail, 1, memory_order_relaxed);
 	/* nothing more is heard of it, whenever the owner kills it */
 	mesh_timer_stop(dial->env->loop, &dial->timer);
 	mesh_loop_unwatch(dial->env->loop, &dial->io);
@@ -32,11 +52,9 @@ static void dial_failed(struct dial *dial, int error, const char *why)
 void mesh_dial_kill(struct dial *dial)
 {
 	struct cluster_env *env = dial->env;
-	struct cluster_stats *stats;
 
 	if (dial->state == DIAL_DEAD)
 		return;
-	stats = dial->endpoint->cluster->stats;
 	dial->state = DIAL_DEAD;
 	mesh_list_remove(&dial->link);
 	mesh_list_push(&env->dead, &dial->link);
@@ -45,11 +63,7 @@ void mesh_dial_kill(struct dial *dial)
 		mesh_loop_unwatch(env->loop, &dial->io);
 	if (dial->transport->ready)
 		dial->transport->ops->shutdown(dial->transport);
-	mesh_counter_add(&stats->cx_rx_bytes, dial->read_bytes);
-	mesh_counter_add(&stats->cx_tx_bytes, dial->written_bytes);
-	mesh_counter_add(&stats->cx_destroy, 1);
-	mesh_breaker_give(&dial->endpoint->cluster->shared->breaker.connections);
-	atomic_fetch_sub_explicit(&dial->endpoint->shared->connections, 1, memory_order_relaxed);
+	count_end(dial);
 	mesh_loop_defer(env->loop, &env->reap);
 }
 
@@ -77,6 +91,16 @@ void mesh_dial_end_all(struct endpoint *endpoint)
 		struct dial *dial = MESH_CONTAINER(endpoint->dials.next, struct dial, link);
 
 		dial->owner->ending(dial);
+	}
+}
+
+void mesh_dial_fail_all(struct endpoint *endpoint)
+{
+	MESH_LIST_EACH_SAFE(at, &endpoint->dials) {
+		struct dial *dial = MESH_CONTAINER(at, struct dial, link);
+
+		if (dial->state == DIAL_OPEN && dial->owner->unhealthy)
+			dial->owner->unhealthy(dial);
 	}
 }
 
@@ -121,29 +145,53 @@ static void connect_timeout(struct loop_timer *timer)
 static void session_new(void *user, struct tls_session *session)
 {
 	struct dial *dial = user;
-	struct endpoint *endpoint = dial->endpoint;
 
-	if (dial->state == DIAL_DEAD || endpoint->retired)
+	if (dial->state == DIAL_DEAD || dial->endpoint->retired)
 		return;
-	mesh_tls_session_release(endpoint->session);
-	endpoint->session = mesh_tls_session_retain(session);
+	mesh_tls_session_release(dial->resumption->session);
+	dial->resumption->session = mesh_tls_session_retain(session);
+}
+
+void mesh_resumption_clear(struct resumption *resumption)
+{
+	mesh_tls_session_release(resumption->session);
+	mesh_tls_context_release(resumption->context);
+	*resumption = (struct resumption){NULL, NULL};
 }
 
 /* A session is good for the settings and secrets it was made with. */
-static void use_context(struct endpoint *endpoint, struct tls_context *context)
+static void use_context(struct resumption *resumption, struct tls_context *context)
 {
-	if (endpoint->session_context == context)
+	if (resumption->context == context)
 		return;
-	mesh_tls_session_release(endpoint->session);
-	endpoint->session = NULL;
-	mesh_tls_context_release(endpoint->session_context);
-	endpoint->session_context = mesh_tls_context_retain(context);
+	mesh_resumption_clear(resumption);
+	resumption->context = mesh_tls_context_retain(context);
+}
+
+/* What it is dialled for becomes the name that is asked for and the one that must be shown, where the settings say so. */
+static int use_name(const struct dial *dial, const struct tls_config *tls, bool roots, struct tls_client *client,
+		    struct why *why)
+{
+	struct mesh_slice cluster = dial->endpoint->cluster->name;
+	struct address address;
+
+	if ((tls->upstream_auto_sni || tls->upstream_auto_san) && !dial->server_name.len)
+		return mesh_why(why, MESH_ERROR_NO_ENDPOINT, "cluster %.*s takes a name of TLS from the request, and there is none",
+				(int)cluster.len, cluster.data);
+	if (tls->upstream_auto_san && !roots)
+		return mesh_why(why, MESH_ERROR_CERTIFICATE, "cluster %.*s has no roots to check a name by", (int)cluster.len,
+				cluster.data);
+	client->sni = tls->sni;
+	if (tls->upstream_auto_sni && mesh_address_parse(&address, dial->server_name, 0))
+		client->sni = dial->server_name;
+	if (tls->upstream_auto_san)
+		client->name = dial->server_name;
+	return 0;
 }
 
 static int open_tls(struct dial *dial, const struct tls_config *tls, int fd, struct mesh_slice alpn, struct why *why)
 {
-	struct endpoint *endpoint = dial->endpoint;
-	struct cluster *cluster = endpoint->cluster;
+	struct cluster *cluster = dial->endpoint->cluster;
 	struct cluster_env *env = dial->env;
 	struct tls_client client = {0};
 	const struct secret *certificate, *roots;
@@ -156,17 +204,18 @@ static int open_tls(struct dial *dial, const struct tls_config *tls, int fd, str
 			      certificate ? tls->roots_name.data : tls->certificate_name.data, (int)cluster->name.len,
 			      cluster->name.data);
 	if (!rc)
+		rc = use_name(dial, tls, roots, &client, why);
+	if (!rc)
 		rc = mesh_tls_store_get(env->tls, tls, false, certificate, roots, &client.context, why);
 	if (rc) {
 		close(fd);
 		return rc;
 	}
-	use_context(endpoint, client.context);
-	client.sni = tls->sni;
+	use_context(dial->resumption, client.context);
 	client.alpn = alpn.len ? alpn : tls->alpn;
 	client.sans = tls->sans;
 	client.san_count = tls->san_count;
-	client.resume = endpoint->session;
+	client.resume = dial->resumption->session;
 	client.session_new = session_new;
 	client.session_user = dial;
 	rc = mesh_transport_tls_client_new(env->mem, fd, &client, &dial->transport);
@@ -177,7 +226,7 @@ static int open_tls(struct dial *dial, const struct tls_config *tls, int fd, str
 /* The endpoint's transport as its match says: TLS with the secrets it names, or plain. Takes over fd. */
 static int open_transport(struct dial *dial, int fd, struct mesh_slice alpn, struct why *why)
 {
-	const struct transport_choice *choice = dial->endpoint->choice;
+	const struct transport_choice *choice = dial->choice ? dial->choice : dial->endpoint->choice;
 	const struct tls_config *tls = choice ? choice->tls : NULL;
 	struct mesh_slice cluster = dial->endpoint->cluster->name;
 
@@ -186,7 +235,7 @@ static int open_transport(struct dial *dial, int fd, struct mesh_slice alpn, str
 		return mesh_why(why, MESH_ERROR_CONNECT, "the endpoint left cluster %.*s", (int)cluster.len, cluster.data);
 	}
 	/* a request may have waited here since before these settings came */
-	if (choice->unsupported || (tls && (tls->upstream_auto_san || tls->upstream_auto_sni))) {
+	if (choice->unsupported) {
 		close(fd);
 		return mesh_why(why, MESH_ERROR_NO_ENDPOINT, "transport socket \"%.*s\" of cluster %.*s is not supported",
 				(int)choice->name.len, choice->name.data ? choice->name.data : "", (int)cluster.len,
@@ -219,8 +268,10 @@ static int open_one(struct dial *dial, struct mesh_slice alpn, struct why *why)
 	struct cluster_env *env = cluster->env;
 	int fd, rc;
 
-	mesh_counter_add(&cluster->stats->cx_total, 1);
-	rc = mesh_socket_connect(&endpoint->address, &fd, why);
+	if (!dial->aside)
+		mesh_counter_add(&cluster->stats->cx_total, 1);
+	rc = mesh_socket_connect_from(cluster->config->bind.len ? &cluster->config->bind : NULL, cluster->config->bind_anywhere,
+				      dial->address ? dial->address : &endpoint->address, &fd, why);
 	if (!rc && cluster->config->tcp_keepalive)
 		mesh_socket_keepalive(fd, cluster->config->tcp_keepalive_probes, cluster->config->tcp_keepalive_time_s,
 				      cluster->config->tcp_keepalive_interval_s);
@@ -232,11 +283,11 @@ static int open_one(struct dial *dial, struct mesh_slice alpn, struct why *why)
 		dial->state = DIAL_OPENING;
 		endpoint->users++; /* until it is reaped */
 		mesh_list_push(&endpoint->dials, &dial->link);
-		atomic_fetch_add_explicit(&endpoint->shared->connections, 1, memory_order_relaxed);
+		if (!dial->aside)
+			atomic_fetch_add_explicit(&endpoint->shared->connections, 1, memory_order_relaxed);
 		return 0;
 	}
-	mesh_counter_add(&cluster->stats->cx_connect_fail, 1);
-	atomic_fetch_add_explicit(&endpoint->shared->cx_connect_fail, 1, memory_order_relaxed);
+	count_failure(dial);
 	if (dial->io.fd >= 0)
 		mesh_loop_unwatch(env->loop, &dial->io);
 	mesh_transport_free(dial->transport);
@@ -244,17 +295,25 @@ static int open_one(struct dial *dial, struct mesh_slice alpn, struct why *why)
 	return rc;
 }
 
+/* Whoever opened them, and for requests of whatever priority. */
+static bool endpoint_full(const struct endpoint *endpoint, const struct circuit_breaker *limits)
+{
+	return limits->host_limited &&
+	       atomic_load_explicit(&endpoint->shared->connections, memory_order_relaxed) >= limits->host_connections;
+}
+
 /* One of the cluster's connections. Who has none gets one all the same, as in Envoy: what others hold would never come back
  * to it. */
 static bool take_connection(const struct dial *dial, const struct endpoint *endpoint)
 {
 	struct cluster *cluster = endpoint->cluster;
+	const struct circuit_breaker *limits = mesh_cluster_limits(cluster, dial->high_priority);
+	atomic_uint *connections = &mesh_cluster_use(cluster, dial->high_priority)->connections;
 
-	if (mesh_breaker_take(&cluster->shared->breaker.connections, cluster->config->breaker.connections))
+	if (!endpoint_full(endpoint, limits) && mesh_breaker_take(connections, limits->connections))
 		return true;
 	mesh_counter_add(&cluster->stats->cx_overflow, 1);
-	return !dial->strict && (dial->alone || mesh_list_empty(&endpoint->dials)) &&
-	       mesh_breaker_take(&cluster->shared->breaker.connections, UINT32_MAX);
+	return !dial->strict && (dial->alone || mesh_list_empty(&endpoint->dials)) && mesh_breaker_take(connections, UINT32_MAX);
 }
 
 int mesh_dial_open(struct dial *dial, struct endpoint *endpoint, const struct dial_owner *owner, struct mesh_slice alpn,
@@ -263,20 +322,24 @@ int mesh_dial_open(struct dial *dial, struct endpoint *endpoint, const struct di
 	struct cluster *cluster = endpoint->cluster;
 	int rc;
 
-	if (!take_connection(dial, endpoint))
+	if (!dial->aside && !take_connection(dial, endpoint))
 		return mesh_why(why, MESH_ERROR_OVERFLOW, "max_connections %u of %.*s reached",
-				cluster->config->breaker.connections, (int)cluster->name.len, cluster->name.data);
+				mesh_cluster_limits(cluster, dial->high_priority)->connections, (int)cluster->name.len,
+				cluster->name.data);
 	mesh_list_init(&dial->link);
 	dial->owner = owner;
 	dial->endpoint = endpoint;
 	dial->env = cluster->env;
+	if (!dial->resumption)
+		dial->resumption = &endpoint->resumption;
 	dial->config = mesh_config_object_retain(cluster->config);
 	dial->io.fd = -1;
 	dial->opened_ns = mesh_loop_now_ns(cluster->env->loop);
 	rc = open_one(dial, alpn, why);
 	if (rc) {
 		mesh_config_object_release((void *)dial->config);
-		mesh_breaker_give(&cluster->shared->breaker.connections);
+		if (!dial->aside)
+			mesh_breaker_give(&mesh_cluster_use(cluster, dial->high_priority)->connections);
 	}
 	return rc;
 }

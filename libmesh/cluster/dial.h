@@ -30,6 +30,8 @@ struct dial_owner {
 	 */
 	void (*failed)(struct dial *dial, int error, const char *why);
 	void (*ending)(struct dial *dial); /* the worker ends: mesh_dial_kill at once */
+	/* Open, and its endpoint failed where that ends connections: kill it. NULL: it is a pool's, which drains. */
+	void (*unhealthy)(struct dial *dial);
 	/* Killed, and off the stack: the transport is about to be closed, `dial` itself is the owner's to free. Comes last. */
 	void (*freed)(struct dial *dial);
 };
@@ -45,7 +47,14 @@ struct dial {
 	const struct dial_owner *owner;
 	/* set before it is opened: */
 	bool alone;  /* its pool has no other, so it may go beyond max_connections, as in Envoy */
+	bool high_priority; /* for requests of that priority: counted and limited among theirs */
 	bool strict; /* it may not, whatever else there is: as Envoy's TCP proxy */
+	bool aside;  /* an active check's: neither limited nor counted among the cluster's connections */
+	const struct address *address; /* instead of the endpoint's; borrowed until mesh_dial_open returns */
+	const struct transport_choice *choice; /* instead of the endpoint's, of the same configuration */
+	struct mesh_slice server_name;  /* what is dialled for: a name of TLS where the cluster takes it from there; borrowed until
+					   mesh_dial_open returns */
+	struct resumption *resumption;  /* outlives it; NULL: the endpoint's */
 	struct endpoint *endpoint;
 	struct cluster_env *env;
 	const struct cluster_config *config; /* retained until it is freed: the handshake reads its name matchers */
@@ -58,7 +67,7 @@ struct dial {
 };
 
 /*
- * Begins to open `dial`, which was zeroed but for `alone` and `strict`. `alpn`: names to offer in wire format, borrowed for the call;
+ * Begins to open `dial`, which was zeroed but for what is said to be set before. `alpn`: names to offer in wire format, borrowed for the call;
  * absent: those of the endpoint's TLS settings. No event comes from inside. 0, or OVERFLOW (max_connections), CONNECT,
  * CERTIFICATE, NO_ENDPOINT (its transport socket is not supported), NOMEM, .. with words: then no event ever comes and
  * nothing is held.
@@ -72,5 +81,7 @@ void mesh_dial_kill(struct dial *dial);
 /* For cluster.c: frees what was killed; kills all that is left of an endpoint. */
 void mesh_dial_reap(struct loop_task *task);
 void mesh_dial_end_all(struct endpoint *endpoint);
+void mesh_dial_fail_all(struct endpoint *endpoint); /* for health.c: tells those that are open */
+void mesh_resumption_clear(struct resumption *resumption);
 
 #endif

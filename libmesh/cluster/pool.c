@@ -7,6 +7,7 @@
 #include "cluster/pool.h"
 
 #include "cluster/connection.h"
+#include "cluster/preconnect.h"
 #include "net/socket.h"
 
 static const unsigned few_streams = 8; /* begun on a connection whose peer has said nothing yet */
@@ -130,18 +131,23 @@ int mesh_pool_acquire(struct pool *pool, struct pool_waiter *waiter, struct conn
 {
 	struct cluster *cluster = cluster_of(pool);
 	bool unread = false;
+	uint32_t limit;
 	int rc = 0;
 
 	*connection = take_sharing(pool, waiter->careful, &unread);
 	if (!*connection)
 		*connection = take_idle(pool, waiter->careful);
-	if (*connection)
+	if (*connection) {
+		if (cluster->config->preconnect > 1)
+			mesh_pool_preconnect(pool, *connection);
 		return 0;
+	}
 	mesh_counter_add(&cluster->stats->rq_pending_total, 1);
-	if (!mesh_breaker_take(&cluster->shared->breaker.pending, cluster->config->breaker.pending)) {
+	limit = mesh_cluster_limits(cluster, pool->high_priority)->pending;
+	if (!mesh_breaker_take(&mesh_cluster_use(cluster, pool->high_priority)->pending, limit)) {
 		mesh_counter_add(&cluster->stats->rq_pending_overflow, 1);
-		return mesh_why(why, MESH_ERROR_OVERFLOW, "max_pending_requests %u of %.*s reached",
-				cluster->config->breaker.pending, (int)cluster->name.len, cluster->name.data);
+		return mesh_why(why, MESH_ERROR_OVERFLOW, "max_pending_requests %u of %.*s reached", limit,
+				(int)cluster->name.len, cluster->name.data);
 	}
 	if (unread)
 		mesh_loop_defer(loop_of(pool), &pool->look);
@@ -149,7 +155,7 @@ int mesh_pool_acquire(struct pool *pool, struct pool_waiter *waiter, struct conn
 		rc = mesh_connection_open(pool, why);
 	/* at the connection limit a request waits for one to come back, if there is any to come back */
 	if (rc && !(rc == MESH_ERROR_OVERFLOW && some_coming(pool))) {
-		mesh_breaker_give(&cluster->shared->breaker.pending);
+		mesh_breaker_give(&mesh_cluster_use(cluster, pool->high_priority)->pending);
 		return rc;
 	}
 	if (rc)
@@ -157,6 +163,8 @@ int mesh_pool_acquire(struct pool *pool, struct pool_waiter *waiter, struct conn
 	waiter->pool = pool;
 	pool->waiter_count++;
 	mesh_list_push(&pool->waiters, &waiter->link);
+	if (cluster->config->preconnect > 1)
+		mesh_pool_preconnect(pool, NULL);
 	return MESH_ERROR_AGAIN;
 }
 
@@ -169,7 +177,7 @@ void mesh_pool_cancel(struct pool_waiter *waiter)
 	waiter->pool = NULL;
 	mesh_list_remove(&waiter->link);
 	pool->waiter_count--;
-	mesh_breaker_give(&cluster_of(pool)->shared->breaker.pending);
+	mesh_breaker_give(&mesh_cluster_use(cluster_of(pool), pool->high_priority)->pending);
 }
 
 void mesh_pool_drain(struct pool *pool)

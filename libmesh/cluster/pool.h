@@ -7,11 +7,14 @@
 #define MESH_CLUSTER_POOL_H
 
 #include "base/list.h"
+#include "base/slice.h"
 #include "base/why.h"
 #include "loop/loop.h"
 
 struct connection;
 struct endpoint;
+struct tls_context;
+struct tls_session;
 
 enum pool_protocol {
 	POOL_HTTP1,
@@ -20,8 +23,16 @@ enum pool_protocol {
 	POOL_PROTOCOLS,
 };
 
+/* A session of the last connection, to resume. Both NULL: none. */
+struct resumption {
+	struct tls_session *session;
+	struct tls_context *context; /* it is good for */
+};
+
 struct pool {
 	struct endpoint *endpoint;
+	struct named_pools *named; /* it is among these: for one server name or for high priority alone. NULL: for the rest */
+	bool high_priority;        /* as in Envoy: counted, limited and connected for itself */
 	enum pool_protocol protocol;
 	struct link idle;    /* no exchange on them; most recently used first */
 	struct link sharing; /* exchanges on them and, as far as is known, room for more: HTTP/2 */
@@ -44,6 +55,23 @@ struct pool_waiter {
 	/* error with words; connecting failed, timed out, or was refused by policy */
 	void (*failed)(struct pool_waiter *waiter, int error, const char *why);
 };
+
+/* pool_named.c: the pools of an endpoint for one server name and priority. Kept while they have connections. */
+struct named_pools {
+	unsigned connections;  /* of them, until they are freed */
+	bool chosen;           /* since the last cleanup */
+	struct resumption resumption;
+	struct pool pools[POOL_PROTOCOLS];
+	struct mesh_slice name; /* absent: as configured */
+	struct mesh_slice key;
+	char text[];
+};
+/* `name` absent: those for any request of that priority. OVERFLOW (too many other names are in use), NOMEM with words. */
+int mesh_endpoint_pool(struct endpoint *endpoint, struct mesh_slice name, bool high_priority, enum pool_protocol protocol,
+		       struct pool **pool, struct why *why);
+void mesh_endpoint_clean_names(struct endpoint *endpoint); /* outside of everything else of a pool */
+void mesh_endpoint_drain_names(struct endpoint *endpoint);
+void mesh_endpoint_free_names(struct endpoint *endpoint);
 
 void mesh_pool_init(struct pool *pool, struct endpoint *endpoint, enum pool_protocol protocol);
 void mesh_pool_destroy(struct pool *pool); /* no connection, no waiter */

@@ -7,6 +7,8 @@
 
 #include <mesh/error.h>
 
+#include "cluster/admin.h"
+
 int mesh_registry_init(struct registry *registry, const struct mesh_mem *mem)
 {
 	registry->mem = mem;
@@ -30,6 +32,7 @@ static struct cluster_shared *shared_new(struct registry *registry, struct mesh_
 	shared->name = mesh_slice_make(mesh_mem_text(registry->mem, name), name.len);
 	mesh_map_init(&shared->endpoints, registry->mem);
 	mesh_list_init(&shared->stats);
+	shared->levels[0] = shared->levels[1] = (struct outlier_level){-1, -1};
 	if (shared->name.data && !pthread_mutex_init(&shared->lock, NULL)) {
 		if (!mesh_map_put(&registry->clusters, shared->name, shared, NULL))
 			return shared;
@@ -84,6 +87,8 @@ static struct endpoint_shared *endpoint_shared_new(struct cluster_shared *shared
 		return NULL;
 	memcpy(endpoint + 1, text.data, text.len);
 	endpoint->text = mesh_slice_make(endpoint + 1, text.len);
+	mesh_list_init(&endpoint->tallies);
+	endpoint->success_rate[0] = endpoint->success_rate[1] = -1;
 	if (!mesh_map_put(&shared->endpoints, endpoint->text, endpoint, NULL))
 		return endpoint;
 	mesh_mem_free(mem, endpoint);
@@ -117,6 +122,31 @@ void mesh_endpoint_shared_release(struct cluster_shared *shared, struct endpoint
 	pthread_mutex_unlock(&shared->lock);
 	if (last)
 		mesh_mem_free(shared->registry->mem, endpoint);
+}
+
+struct outlier_volume mesh_endpoint_volume(const struct endpoint_shared *endpoint, size_t side)
+{
+	struct outlier_volume sum = endpoint->gone[side];
+
+	MESH_LIST_EACH(at, &endpoint->tallies) {
+		const struct endpoint_tally *tally = MESH_CONTAINER(at, struct endpoint_tally, link);
+
+		sum.total += mesh_counter_read(&tally->total[side]);
+		sum.good += mesh_counter_read(&tally->good[side]);
+	}
+	return sum;
+}
+
+bool mesh_cluster_had_traffic(struct cluster_shared *shared)
+{
+	bool any;
+
+	pthread_mutex_lock(&shared->lock);
+	any = mesh_counter_read(&shared->retired.cx_total);
+	MESH_LIST_EACH(at, &shared->stats)
+		any = any || mesh_counter_read(&MESH_CONTAINER(at, struct cluster_stats, link)->cx_total);
+	pthread_mutex_unlock(&shared->lock);
+	return any;
 }
 
 void mesh_cluster_stats_add(struct cluster_shared *shared, struct cluster_stats *stats)
@@ -167,9 +197,19 @@ static int write_cluster_stats(struct cluster_shared *shared, struct buf *out)
 		rc = mesh_buf_printf(out,
 				     "cluster.%.*s.upstream_rq_active: %u\ncluster.%.*s.upstream_rq_pending_active: %u\n"
 				     "cluster.%.*s.upstream_cx_active: %u\n",
-				     (int)shared->name.len, shared->name.data, atomic_load(&shared->breaker.requests),
-				     (int)shared->name.len, shared->name.data, atomic_load(&shared->breaker.pending),
-				     (int)shared->name.len, shared->name.data, atomic_load(&shared->breaker.connections));
+				     (int)shared->name.len, shared->name.data,
+				     atomic_load(&shared->breaker.requests) + atomic_load(&shared->breaker_high.requests),
+				     (int)shared->name.len, shared->name.data,
+				     atomic_load(&shared->breaker.pending) + atomic_load(&shared->breaker_high.pending),
+				     (int)shared->name.len, shared->name.data,
+				     atomic_load(&shared->breaker.connections) +
+					     atomic_load(&shared->breaker_high.connections));
+	if (!rc)
+		rc = mesh_breaker_stats(shared, out);
+	pthread_mutex_lock(&shared->lock);
+	if (!rc)
+		rc = mesh_cluster_write_health_stats(shared, out);
+	pthread_mutex_unlock(&shared->lock);
 	return rc;
 }
 
@@ -181,43 +221,6 @@ int mesh_registry_stats(struct registry *registry, struct buf *out)
 	MESH_MAP_EACH(slot, &registry->clusters)
 		if (!rc)
 			rc = write_cluster_stats(slot->value, out);
-	pthread_mutex_unlock(&registry->lock);
-	return rc;
-}
-
-static int write_cluster(struct cluster_shared *shared, struct buf *out)
-{
-	int n = (int)shared->name.len;
-	const char *name = shared->name.data;
-	int rc = 0;
-
-	pthread_mutex_lock(&shared->lock);
-	MESH_MAP_EACH(slot, &shared->endpoints) {
-		struct endpoint_shared *e = slot->value;
-		int m = (int)e->text.len;
-
-		if (!rc)
-			rc = mesh_buf_printf(out,
-					     "%.*s::%.*s::cx_active::%u\n%.*s::%.*s::cx_connect_fail::%llu\n"
-					     "%.*s::%.*s::rq_active::%u\n%.*s::%.*s::rq_error::%llu\n%.*s::%.*s::rq_total::%llu\n",
-					     n, name, m, e->text.data, atomic_load(&e->connections), n, name, m, e->text.data,
-					     (unsigned long long)atomic_load(&e->cx_connect_fail), n, name, m, e->text.data,
-					     atomic_load(&e->active), n, name, m, e->text.data,
-					     (unsigned long long)atomic_load(&e->rq_error), n, name, m, e->text.data,
-					     (unsigned long long)atomic_load(&e->rq_total));
-	}
-	pthread_mutex_unlock(&shared->lock);
-	return rc;
-}
-
-int mesh_registry_clusters(struct registry *registry, struct buf *out)
-{
-	int rc = 0;
-
-	pthread_mutex_lock(&registry->lock);
-	MESH_MAP_EACH(slot, &registry->clusters)
-		if (!rc)
-			rc = write_cluster(slot->value, out);
 	pthread_mutex_unlock(&registry->lock);
 	return rc;
 }

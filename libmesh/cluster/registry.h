@@ -12,7 +12,9 @@
 #include "base/counter.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "lb/lb.h"
 #include "policy/circuit_breaker.h"
+#include "policy/outlier.h"
 
 /* Counters of a cluster: member, name as Envoy's admin interface has it. */
 #define MESH_CLUSTER_COUNTERS(X) \
@@ -35,6 +37,11 @@
 	X(rq_retry_success, "upstream_rq_retry_success") \
 	X(rq_retry_overflow, "upstream_rq_retry_overflow") \
 	X(rq_retry_limit_exceeded, "upstream_rq_retry_limit_exceeded") \
+	X(rq_retry_backoff_exponential, "upstream_rq_retry_backoff_exponential") \
+	X(rq_retry_backoff_ratelimited, "upstream_rq_retry_backoff_ratelimited") \
+	X(shadow_abandoned, "retry_or_shadow_abandoned") \
+	X(redirect_succeeded, "upstream_internal_redirect_succeeded_total") \
+	X(redirect_failed, "upstream_internal_redirect_failed_total") \
 	X(cx_total, "upstream_cx_total") \
 	X(cx_http1_total, "upstream_cx_http1_total") \
 	X(cx_http2_total, "upstream_cx_http2_total") \
@@ -63,20 +70,55 @@ struct cluster_stats {
 #undef X
 };
 
+enum { OUTLIER_SIDES = 2 }; /* answers, and what failed on our side of the wire (when told apart) */
+
+/* One worker's answers of one endpoint: written by that worker alone, only where outliers are detected. */
+struct endpoint_tally {
+	struct link link; /* in endpoint_shared.tallies, under cluster_shared.lock */
+	struct counter total[OUTLIER_SIDES], good[OUTLIER_SIDES];
+};
+
 struct endpoint_shared {
 	unsigned users;     /* under cluster_shared.lock */
 	atomic_uint active; /* requests in flight, all workers */
 	_Atomic uint64_t rq_total, rq_error, cx_connect_fail;
 	atomic_uint connections;
+	atomic_uint health; /* bits of cluster/health.h, changed under cluster_shared.lock */
+	struct outlier_runs runs;
+	/* the rest under cluster_shared.lock */
+	bool member; /* of the cluster's set of endpoints */
+	struct outlier_history history;
+	struct link tallies; /* struct endpoint_tally of live workers */
+	struct outlier_volume gone[OUTLIER_SIDES];  /* sums of workers gone */
+	struct outlier_volume rated[OUTLIER_SIDES]; /* all there were when the last interval ended */
+	double success_rate[OUTLIER_SIDES];         /* of the last interval, percent; -1: too few */
+	_Atomic uint64_t since_ns;  /* when it was first seen healthy, or was healthy again after active checks; 0: never */
+	struct lb_latency latency;  /* kept only where it is balanced by */
 	struct mesh_slice text; /* "ip:port" */
+};
+
+struct ejection_stats {
+	uint64_t detected[OUTLIER_CAUSES], enforced[OUTLIER_CAUSES], overflow;
+};
+
+struct check_stats {
+	uint64_t attempt, success, failure, network_failure, verify_cluster;
 };
 
 struct cluster_shared {
 	struct registry *registry;
 	unsigned users; /* under registry.lock */
 	struct mesh_slice name;
-	struct breaker_use breaker;
+	struct breaker_use breaker, breaker_high; /* of requests of default and of high priority */
+	struct circuit_breaker limits, limits_high; /* under `lock`: of both, for who looks from outside; the last followed */
+	bool limited;                             /* there are */
+	atomic_uint health_version;   /* grows when any endpoint's health changes */
+	_Atomic uint64_t sweep_ns;    /* when the outlier detector's interval is over; 0: it has not begun */
 	pthread_mutex_t lock;
+	bool detects, checks;         /* outliers, actively: has done so */
+	struct outlier_level levels[OUTLIER_SIDES]; /* of the last interval */
+	struct ejection_stats ejections;
+	struct check_stats check;
 	struct map endpoints;         /* struct endpoint_shared */
 	struct link stats;            /* struct cluster_stats of live workers */
 	struct cluster_stats retired; /* sums of workers gone */
@@ -95,10 +137,17 @@ struct cluster_shared *mesh_cluster_shared_get(struct registry *registry, struct
 void mesh_cluster_shared_release(struct cluster_shared *shared);
 struct endpoint_shared *mesh_endpoint_shared_get(struct cluster_shared *shared, struct mesh_slice text); /* NULL: no memory */
 void mesh_endpoint_shared_release(struct cluster_shared *shared, struct endpoint_shared *endpoint);
+/* All answers there were. cluster_shared.lock is the caller's. */
+struct outlier_volume mesh_endpoint_volume(const struct endpoint_shared *endpoint, size_t side);
+/* Did anything but active checks ever connect to it? */
+bool mesh_cluster_had_traffic(struct cluster_shared *shared);
 void mesh_cluster_stats_add(struct cluster_shared *shared, struct cluster_stats *stats);
 void mesh_cluster_stats_retire(struct cluster_shared *shared, struct cluster_stats *stats);
 
+/* breaker_stats.c */
+void mesh_breaker_limits_set(struct cluster_shared *shared, const struct cluster_config *config);
+int mesh_breaker_stats(struct cluster_shared *shared, struct buf *out); /* "cluster.<name>.circuit_breakers..: value" lines */
+
 int mesh_registry_stats(struct registry *registry, struct buf *out);    /* "cluster.<name>.<counter>: value" lines */
-int mesh_registry_clusters(struct registry *registry, struct buf *out); /* as Envoy's /clusters */
 
 #endif

@@ -8,6 +8,7 @@
 #include "config/object.h"
 #include "config/route.h"
 #include "config/tls.h"
+#include "config/tunnel.h"
 
 enum http_filter_kind {
 	HTTP_FILTER_AUTHZ,
@@ -27,6 +28,7 @@ struct http_filter {
 	struct fault_config *fault; /* FAULT; NULL: none but those of routes */
 	struct mesh_slice reason; /* FAIL_CLOSED: what was not understood */
 	struct mesh_slice alpn_http10, alpn_http11, alpn_http2; /* ALPN: wire format */
+	bool suppress_envoy_headers; /* ROUTER */
 };
 
 enum escaped_slashes {
@@ -80,6 +82,7 @@ struct http_config {
 	bool accept_http_10;
 	bool reject_underscores, drop_underscores; /* headers_with_underscores_action */
 	bool proxy_100_continue;
+	bool suppress_envoy_headers;        /* its router adds no x-envoy-* of its own accord */
 	bool strip_host_port, strip_any_host_port;
 	enum http_codec codec;
 	struct http2_config http2;
@@ -126,9 +129,11 @@ struct chain {
 	struct weighted_cluster *tcp_weighted;
 	size_t tcp_weighted_count;
 	uint32_t tcp_weighted_total;
+	bool tcp_hash_source;           /* connections are balanced by where they come from, where the cluster balances by hash */
 	uint32_t tcp_connect_attempts;  /* max_connect_attempts; 0: 1 */
 	int64_t tcp_idle_timeout_ns;    /* -1: 1 h; 0 none */
 	int64_t tcp_duration_max_ns;    /* max_downstream_connection_duration; 0 none */
+	struct tunnel_config *tunnel;   /* NULL: bytes go to the endpoint itself */
 	struct mesh_slice tcp_stat_prefix;
 	bool metadata_exchange;         /* istio.metadata_exchange on the network level */
 	struct mesh_slice metadata_exchange_protocol; /* ALPN under which both sides send it ("istio-peer-exchange") */

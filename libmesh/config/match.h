@@ -41,6 +41,13 @@ struct header_match {
 struct query_match {
 	struct mesh_slice name;
 	bool present_only;
+	bool absent; /* present_match: false; then present_only, too */
+	struct string_match string;
+};
+
+struct cookie_match {
+	struct mesh_slice name;
+	bool invert; /* a missing cookie matches then */
 	struct string_match string;
 };
 

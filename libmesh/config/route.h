@@ -5,7 +5,11 @@
 
 #include "config/cors.h"
 #include "config/fault.h"
+#include "config/format.h"
+#include "config/internal_redirect.h"
+#include "config/mirror.h"
 #include "config/object.h"
+#include "config/retry.h"
 
 enum path_match_kind {
 	PATH_MATCH_PREFIX,
@@ -13,6 +17,14 @@ enum path_match_kind {
 	PATH_MATCH_SEPARATED_PREFIX,
 	PATH_MATCH_REGEX,
 };
+
+enum tls_match {
+	TLS_MATCH_ANY,
+	TLS_MATCH_YES,
+	TLS_MATCH_NO,
+};
+
+struct metadata_match;
 
 struct route_match {
 	enum path_match_kind kind;
@@ -24,8 +36,15 @@ struct route_match {
 	struct query_match *queries;
 	size_t query_count;
 	struct fraction runtime_fraction; /* denominator 0: all */
+	struct cookie_match *cookies;
+	size_t cookie_count;
+	const struct metadata_match *metadata;
+	size_t metadata_count;
 	bool grpc_only;
-	bool never; /* a condition that is not understood */
+	bool never; /* a condition that no request here meets */
+	bool no_parameters; /* of the path: what is behind a ";" is not looked at */
+	bool asks_tls;     /* one of the next two is given */
+	enum tls_match presented, validated; /* the client's certificate */
 };
 
 enum header_append {
@@ -40,6 +59,7 @@ struct header_mutation {
 	struct mesh_slice name;
 	struct mesh_slice value;
 	bool keep_empty;
+	const struct format *format; /* in place of `value`, for each request; NULL: none */
 };
 
 struct header_mutations {
@@ -53,52 +73,14 @@ struct header_mutations {
 	size_t response_remove_count;
 };
 
-/* retry_on, as bits */
-enum {
-	RETRY_5XX = 1 << 0,
-	RETRY_GATEWAY_ERROR = 1 << 1,
-	RETRY_RESET = 1 << 2,
-	RETRY_RESET_BEFORE_REQUEST = 1 << 3,
-	RETRY_CONNECT_FAILURE = 1 << 4,
-	RETRY_ENVOY_RATELIMITED = 1 << 5,
-	RETRY_RETRIABLE_4XX = 1 << 6,
-	RETRY_REFUSED_STREAM = 1 << 7,
-	RETRY_RETRIABLE_STATUS_CODES = 1 << 8,
-	RETRY_RETRIABLE_HEADERS = 1 << 9,
-	RETRY_HTTP3_POST_CONNECT_FAILURE = 1 << 10, /* accepted, never happens here */
-	RETRY_GRPC_CANCELLED = 1 << 16,
-	RETRY_GRPC_DEADLINE_EXCEEDED = 1 << 17,
-	RETRY_GRPC_INTERNAL = 1 << 18,
-	RETRY_GRPC_RESOURCE_EXHAUSTED = 1 << 19,
-	RETRY_GRPC_UNAVAILABLE = 1 << 20,
-};
-
-struct retry_config {
-	uint32_t on;
-	uint32_t retries;            /* beyond the first attempt */
-	int64_t per_try_timeout_ns;  /* 0: none */
-	int64_t per_try_idle_timeout_ns;
-	int64_t backoff_base_ns;     /* default 25 ms */
-	int64_t backoff_max_ns;      /* default 10 x base */
-	uint32_t *status_codes;
-	size_t status_code_count;
-	struct header_match *retriable_headers;
-	size_t retriable_header_count;
-	struct header_match *retriable_request_headers;
-	size_t retriable_request_header_count;
-	bool previous_hosts;         /* avoid endpoints tried before */
-	uint32_t host_selection_attempts; /* default 1 */
-	bool previous_priorities;
-	uint32_t previous_priorities_update;
-};
-
 struct weighted_cluster {
 	struct mesh_slice name;
 	uint32_t hash; /* mesh_slice_hash(name) */
 	uint32_t weight;
 	struct header_mutations mutations;
 	struct mesh_slice host_rewrite;
-	bool has_subset;
+	struct mesh_slice cluster_header; /* names the cluster where `name` is absent */
+	const struct subset_wish *subset; /* the route's with its own over them; NULL: the route's */
 	struct fault_config *fault; /* these four as in struct route; NULL: the route's */
 	struct mesh_slice fault_filter;
 	struct cors_config *cors;
@@ -127,6 +109,7 @@ struct hash_policy {
 	struct mesh_slice name; /* header (lower case), cookie or query parameter */
 	struct regex *rewrite;  /* HASH_HEADER: of each value first; NULL: none */
 	struct mesh_slice rewrite_with;
+	struct mesh_slice cookie_tail; /* HASH_COOKIE with a ttl: what follows the value in Set-Cookie; absent: none is made */
 };
 
 struct route_upgrade {
@@ -145,6 +128,9 @@ struct route {
 	struct weighted_cluster *weighted;
 	size_t weighted_count;
 	uint32_t weighted_total;
+	struct mesh_slice weighted_header; /* its number draws among them; absent: chance does */
+	bool weighted_by_hash;             /* hash_policies draw, where they find something */
+	const struct subset_wish *subset;  /* metadata_match; NULL: any endpoint */
 	int64_t timeout_ns;            /* -1: Envoy's default of 15 s */
 	int64_t idle_timeout_ns;       /* -1: the listener's */
 	/* max_stream_duration: where it is said, timeout_ns is not in force, as in Envoy */
@@ -157,23 +143,38 @@ struct route {
 	struct hash_policy *hash_policies;
 	size_t hash_policy_count;
 	struct retry_config *retry;    /* NULL: the virtual host's, else none */
+	enum hedge hedge;
+	bool high_priority;            /* its requests have circuit breakers and connections of their own */
 	struct header_mutations mutations;
 	bool has_prefix_rewrite;
 	struct mesh_slice prefix_rewrite;
 	struct regex *regex_rewrite;
 	struct mesh_slice regex_rewrite_with;
+	const struct format *path_format;  /* of these four at most one */
 	struct mesh_slice host_rewrite;
+	struct mesh_slice host_rewrite_header; /* whose first value is the host, if there is one */
+	struct regex *host_rewrite_regex;  /* of the path */
+	struct mesh_slice host_rewrite_with;
+	const struct format *host_format;
 	bool auto_host_rewrite;
 	bool append_forwarded_host;
 	uint32_t cluster_not_found_status; /* 503 */
+	const struct mirror_config *mirrors; /* the route's, else the virtual host's, else the configuration's; NULL: none */
+	const struct internal_redirect_config *internal_redirect; /* NULL: redirects are the application's */
 	/* ROUTE_REDIRECT */
 	uint32_t redirect_status;
 	struct mesh_slice redirect_host, redirect_path, redirect_scheme;
 	uint32_t redirect_port;
 	bool redirect_prefix, redirect_strip_query;
+	bool redirect_to_tls;          /* require_tls: the same address but for its scheme, and nothing else is said */
+	struct regex *redirect_regex;  /* of the path, becomes redirect_path */
+	const struct format *redirect_format; /* of the path */
 	/* ROUTE_DIRECT_RESPONSE */
 	uint32_t direct_status;
 	struct mesh_slice direct_body;
+	const struct format *direct_format; /* of the body; NULL: as it stands */
+	bool direct_omits_empty;            /* what is not known is nothing there, not "-" */
+	struct mesh_slice direct_type;      /* content-type; absent: text/plain */
 	struct mesh_slice fail_reason; /* ROUTE_FAIL_CLOSED */
 	struct authz_config *authz;    /* rules of this route for one RBAC filter (NULL: it is switched off) */
 	struct mesh_slice authz_filter; /* the name of that filter; absent: the listener's rules are in force */
@@ -190,9 +191,12 @@ struct virtual_host {
 	struct route *routes;
 	size_t route_count;
 	struct retry_config *retry;
+	enum hedge hedge;
 	struct header_mutations mutations;
+	bool include_timeout_retry;          /* x-envoy-is-timeout-retry on requests of retries */
 	bool include_attempt_count;          /* x-envoy-attempt-count on requests */
 	bool include_attempt_count_response;
+	struct route *tls_route;             /* taken by what did not come over TLS; NULL: it may */
 	uint32_t retry_shadow_buffer_bytes;  /* per_request_buffer_limit_bytes, 0: default */
 };
 
@@ -215,6 +219,8 @@ struct route_config {
 	size_t prefix_count;
 	struct virtual_host *any; /* "*" */
 	bool ignore_port;         /* ignore_port_in_host_matching */
+	bool specific_wins;       /* changes of the most specific level come last: most_specific_header_mutations_wins */
+	struct mesh_slice host_header; /* virtual hosts are found by its value; absent: by the authority */
 	struct header_mutations mutations;
 	struct mesh_slice *internal_only_headers;
 	size_t internal_only_header_count;

@@ -208,8 +208,16 @@ static void snapshot_destroy(struct ref *ref)
 	mesh_table_release(snapshot->routes);
 	mesh_table_release(snapshot->clusters);
 	mesh_table_release(snapshot->endpoints);
+	mesh_table_release(snapshot->resolved);
 	mesh_table_release(snapshot->secrets);
 	mesh_mem_free(snapshot->mem, snapshot);
+}
+
+/* Ends the walk at the first. */
+static int is_checked(struct table_item *item, void *user)
+{
+	(void)user;
+	return ((const struct cluster_config *)item)->health_check != NULL;
 }
 
 int mesh_snapshot_next(const struct mesh_mem *mem, const struct snapshot *previous, uint64_t version,
@@ -229,6 +237,8 @@ int mesh_snapshot_next(const struct mesh_mem *mem, const struct snapshot *previo
 	snapshot->endpoints = mesh_table_retain(endpoints);
 	snapshot->secrets = mesh_table_retain(secrets);
 	snapshot->complete = complete;
+	snapshot->checked = previous && previous->clusters == clusters ? previous->checked
+							      : mesh_table_each(clusters, is_checked, NULL) != 0;
 	if (previous && previous->listeners == listeners) {
 		snapshot->index = previous->index;
 		mesh_ref_take(&snapshot->index->ref);
@@ -254,6 +264,12 @@ int mesh_snapshot_new(const struct mesh_mem *mem, uint64_t version, struct table
 	return mesh_snapshot_next(mem, NULL, version, listeners, routes, clusters, endpoints, secrets, complete, snapshot);
 }
 
+void mesh_snapshot_resolve(struct snapshot *snapshot, struct table *resolved)
+{
+	mesh_table_release(snapshot->resolved);
+	snapshot->resolved = mesh_table_retain(resolved);
+}
+
 const struct cluster_config *mesh_snapshot_cluster(const struct snapshot *snapshot, struct mesh_slice name, uint32_t hash)
 {
 	return (const struct cluster_config *)mesh_table_get_hashed(snapshot->clusters, name, hash);
@@ -261,9 +277,15 @@ const struct cluster_config *mesh_snapshot_cluster(const struct snapshot *snapsh
 
 const struct endpoint_set *mesh_snapshot_endpoints(const struct snapshot *snapshot, const struct cluster_config *cluster)
 {
-	if (cluster->kind != CLUSTER_EDS)
+	switch (cluster->kind) {
+	case CLUSTER_EDS:
+		return (const struct endpoint_set *)mesh_table_get(snapshot->endpoints, cluster->eds_name);
+	case CLUSTER_STRICT_DNS:
+	case CLUSTER_LOGICAL_DNS:
+		return (const struct endpoint_set *)mesh_table_get(snapshot->resolved, cluster->object.item.name);
+	default:
 		return cluster->inline_endpoints;
-	return (const struct endpoint_set *)mesh_table_get(snapshot->endpoints, cluster->eds_name);
+	}
 }
 
 const struct route_config *mesh_snapshot_routes(const struct snapshot *snapshot, const struct http_config *http)
@@ -329,6 +351,13 @@ const struct listener_config *mesh_snapshot_outbound_named(const struct snapshot
 bool mesh_snapshot_has_named(const struct snapshot *snapshot, uint16_t port)
 {
 	const struct outbound_port *found = snapshot->index->named_count ? find_port(snapshot, port) : NULL;
+
+	return found && found->bound_count > 0;
+}
+
+bool mesh_snapshot_has_bound(const struct snapshot *snapshot, uint16_t port)
+{
+	const struct outbound_port *found = find_port(snapshot, port);
 
 	return found && found->bound_count > 0;
 }

@@ -250,7 +250,9 @@ void mesh_mux_http1_input_ended(struct http1 *http1)
 		http1->close_after = true; /* half-closed: the answer is still wanted */
 		return;
 	}
-	if (exchange || http1->receiving)
+	if (exchange && !http1->base.server && !exchange->head_received && mesh_buf_len(&http1->in))
+		mesh_mux_http1_fail(http1, MESH_ERROR_PROTOCOL, "the peer closed in the middle of the response's head");
+	else if (exchange || http1->receiving)
 		mesh_mux_http1_fail(http1, MESH_ERROR_RESET,
 				    http1->base.server ? "the peer closed in the middle of a request"
 				    : exchange && exchange->head_received

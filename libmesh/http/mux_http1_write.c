@@ -62,6 +62,14 @@ void mesh_mux_http1_tell_writable(struct http1 *http1)
 	exchange->events->writable(exchange);
 }
 
+/* Methods that have no body as a rule: of the others the length is told also when it is 0, as by Envoy. */
+static bool without_body(struct mesh_slice method)
+{
+	return mesh_slice_equal(method, MESH_SLICE("GET")) || mesh_slice_equal(method, MESH_SLICE("HEAD")) ||
+	       mesh_slice_equal(method, MESH_SLICE("DELETE")) || mesh_slice_equal(method, MESH_SLICE("TRACE")) ||
+	       mesh_slice_equal(method, MESH_SLICE("CONNECT"));
+}
+
 static enum http1_body choose_body(const struct http1 *http1, const struct http_head *head, bool end)
 {
 	bool client = !http1->base.server;
@@ -69,11 +77,7 @@ static enum http1_body choose_body(const struct http1 *http1, const struct http_
 	if (head->upgrade.len)
 		return client ? HTTP1_BODY_NONE : HTTP1_BODY_CLOSE;
 	if (client && end)
-		return head->content_length == 0 && (mesh_slice_equal(head->method, MESH_SLICE("POST")) ||
-						     mesh_slice_equal(head->method, MESH_SLICE("PUT")) ||
-						     mesh_slice_equal(head->method, MESH_SLICE("PATCH")))
-			       ? HTTP1_BODY_LENGTH
-			       : HTTP1_BODY_NONE;
+		return head->content_length == 0 && !without_body(head->method) ? HTTP1_BODY_LENGTH : HTTP1_BODY_NONE;
 	if (!client && (head->status == 204 || head->status == 304))
 		return HTTP1_BODY_NONE;
 	if (head->content_length >= 0)

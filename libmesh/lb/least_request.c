@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The less busy ones: of a few drawn at random the one with the fewest requests in flight when all weigh the same, by
- * weighted turns with a weight that sinks with the requests in flight otherwise. Knows nothing of health or localities.
+ * The less busy ones: of a few drawn at random, or of all, the one with the fewest requests in flight when all weigh the
+ * same; by weighted turns with a weight that sinks with the requests in flight otherwise. Knows nothing of health or
+ * localities.
  */
 #include <math.h>
 
@@ -26,16 +27,21 @@ static uint32_t busy(const struct lb_group *group, uint32_t member)
 	return active ? atomic_load_explicit(active, memory_order_relaxed) : 0;
 }
 
-static double weight_of(const struct least *least, const struct lb_group *group, uint32_t member)
+double mesh_lb_least_weight(double bias, const struct lb_group *group, uint32_t member)
 {
 	uint32_t weight = group->endpoints[group->members[member]].weight;
 	double load = (double)busy(group, member) + 1;
 
-	if (least->bias == 0)
+	if (bias == 0)
 		load = 1;
-	else if (least->bias != 1.0)
-		load = pow(load, least->bias);
+	else if (bias != 1.0)
+		load = pow(load, bias);
 	return (weight ? weight : 1) / load;
+}
+
+static double weight_of(const struct least *least, const struct lb_group *group, uint32_t member)
+{
+	return mesh_lb_least_weight(least->bias, group, member);
 }
 
 static uint32_t take_turn(struct least *least, const struct lb_group *group)
@@ -94,9 +100,31 @@ static uint32_t pick(void *state, const struct lb_group *group, struct rand *ran
 	return best;
 }
 
+/* The least busy of all; of several each with the same chance, in one pass: the nth of them replaces the best with 1/n. */
+static uint32_t scan(void *state, const struct lb_group *group, struct rand *rand, const struct lb_key *key)
+{
+	struct least *least = state;
+	uint32_t best = 0, best_busy = UINT32_MAX, tied = 0;
+
+	if (least->edf.count)
+		return take_turn(least, group);
+	for (uint32_t i = 0; i < group->count; i++) {
+		uint32_t now = busy(group, i);
+
+		if (now > best_busy)
+			continue;
+		tied = now < best_busy ? 1 : tied + 1;
+		best_busy = now;
+		if (tied == 1 || !mesh_rand_below(rand, tied))
+			best = i;
+	}
+	return best;
+}
+
 static void destroy(const struct mesh_mem *mem, void *state)
 {
 	mesh_mem_free(mem, state);
 }
 
 const struct lb_ops mesh_lb_least_request = {"least_request", false, prepare, pick, destroy};
+const struct lb_ops mesh_lb_least_scan = {"least_request full scan", false, prepare, scan, destroy};

@@ -85,7 +85,7 @@ static int prepare(const struct mesh_mem *mem, const struct cluster_config *clus
 	struct filler *fillers = NULL;
 	struct maglev *maglev = NULL;
 	struct lb_weights weights;
-	int rc = mesh_lb_weights_new(mem, cluster, group, &weights);
+	int rc = mesh_lb_weights_new(mem, group, &weights);
 
 	if (rc < 0)
 		return rc;

@@ -107,7 +107,7 @@ static int prepare(const struct mesh_mem *mem, const struct cluster_config *clus
 	struct ring *ring = NULL;
 	double scale;
 	size_t room;
-	int rc = mesh_lb_weights_new(mem, cluster, group, &weights);
+	int rc = mesh_lb_weights_new(mem, group, &weights);
 
 	if (rc < 0)
 		return rc;

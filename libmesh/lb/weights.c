@@ -34,6 +34,11 @@ static void share_out(const struct lb_group *group, size_t from, size_t to, doub
 	}
 }
 
+static uint32_t locality_weight(const struct lb_group *group, size_t locality)
+{
+	return group->locality_weights ? group->locality_weights[locality] : group->set->localities[locality].weight;
+}
+
 static void share_out_localities(const struct lb_group *group, struct lb_weights *weights)
 {
 	const struct locality *localities = group->set->localities;
@@ -41,24 +46,23 @@ static void share_out_localities(const struct lb_group *group, struct lb_weights
 	size_t to;
 
 	for (size_t l = 0; l < group->set->count; l++)
-		if (localities[l].priority == group->priority)
-			sum += localities[l].weight;
+		if (localities[l].priority == group->priority && localities[l].count)
+			sum += locality_weight(group, l);
 	for (size_t from = 0; sum && from < group->count; from = to) {
 		uint32_t locality = member(group, from)->locality;
 
 		for (to = from + 1; to < group->count && member(group, to)->locality == locality;)
 			to++;
-		share_out(group, from, to, (double)localities[locality].weight / (double)sum, weights);
+		share_out(group, from, to, locality_weight(group, locality) / (double)sum, weights);
 	}
 }
 
-int mesh_lb_weights_new(const struct mesh_mem *mem, const struct cluster_config *cluster, const struct lb_group *group,
-			struct lb_weights *weights)
+int mesh_lb_weights_new(const struct mesh_mem *mem, const struct lb_group *group, struct lb_weights *weights)
 {
 	*weights = (struct lb_weights){.of = mesh_mem_array(mem, group->count, sizeof(double)), .least = 1};
 	if (!weights->of)
 		return MESH_ERROR_NOMEM;
-	if (cluster->locality_weighted)
+	if (group->by_locality)
 		share_out_localities(group, weights);
 	else
 		share_out(group, 0, group->count, 1, weights);

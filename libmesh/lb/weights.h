@@ -11,8 +11,7 @@ struct lb_weights {
 	size_t count; /* of those above 0 */
 };
 
-int mesh_lb_weights_new(const struct mesh_mem *mem, const struct cluster_config *cluster, const struct lb_group *group,
-			struct lb_weights *weights); /* NOMEM */
+int mesh_lb_weights_new(const struct mesh_mem *mem, const struct lb_group *group, struct lb_weights *weights); /* NOMEM */
 void mesh_lb_weights_free(const struct mesh_mem *mem, struct lb_weights *weights);
 
 #endif

@@ -3,6 +3,7 @@
 #include "net/socket.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
 
@@ -31,14 +32,42 @@ void mesh_socket_keepalive(int fd, uint32_t probes, uint32_t time_s, uint32_t in
 	keepalive_option(fd, TCP_KEEPINTVL, interval_s);
 }
 
+/* The system chooses the port as late as it can, where it may: then two connections can share it. */
+static int bind_to(int fd, const struct address *from, bool anywhere, struct why *why)
+{
+	char text[MESH_ADDRESS_TEXT_BYTES];
+	int on = 1;
+
+	if (!mesh_address_port(from))
+		setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	if (anywhere)
+		setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on));
+	if (!bind(fd, &from->any, from->len))
+		return 0;
+	mesh_address_text(from, text);
+	return mesh_why(why, MESH_ERROR_CONNECT, "connect from %s: %s", text, strerror(errno));
+}
+
 int mesh_socket_connect(const struct address *to, int *result, struct why *why)
+{
+	return mesh_socket_connect_from(NULL, false, to, result, why);
+}
+
+int mesh_socket_connect_from(const struct address *from, bool anywhere, const struct address *to, int *result, struct why *why)
 {
 	char text[MESH_ADDRESS_TEXT_BYTES];
 	int fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;
+	int rc = 0;
 
 	if (fd < 0)
 		return mesh_why(why, MESH_ERROR_SYSTEM, "socket: %s", strerror(errno));
 	no_delay(fd);
+	if (from)
+		rc = bind_to(fd, from, anywhere, why);
+	if (rc) {
+		close(fd);
+		return rc;
+	}
 	if (!connect(fd, &to->any, to->len) || errno == EINPROGRESS) {
 		*result = fd;
 		return 0;

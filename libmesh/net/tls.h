@@ -53,6 +53,9 @@ struct tls_session {
  */
 int mesh_tls_peer_check(struct transport *transport, SSL *ssl, bool verified, bool shown, const struct string_match *sans,
 			size_t san_count);
+/* tls_name.c: PEER_IDENTITY with words unless the verified certificate is for that name or address. */
+bool mesh_tls_name_matches(struct mesh_slice pattern, struct mesh_slice name); /* a DNS SAN; of a host that is no address */
+int mesh_tls_name_check(struct transport *transport, SSL *ssl, bool verified, struct mesh_slice name);
 /* What mesh_transport_peer_pem gives; in `arena`. */
 int mesh_tls_peer_pem(SSL *ssl, bool chain, struct arena *arena, struct mesh_slice *pem);
 /* First URI SAN of a certificate, absent when none; in `arena`. */

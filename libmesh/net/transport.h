@@ -70,6 +70,7 @@ struct tls_client {
 	struct mesh_slice alpn;           /* wire format, absent: none offered */
 	const struct string_match *sans;  /* one must match a URI or DNS SAN; count 0: any certificate of the trusted roots */
 	size_t san_count;
+	struct mesh_slice name;           /* which a DNS SAN, or for an address an IP SAN, must show besides; absent: none */
 	struct tls_session *resume;       /* may be NULL */
 	/* called with each new ticket; retain what is kept. The transport may be in the middle of read. */
 	void (*session_new)(void *user, struct tls_session *session);

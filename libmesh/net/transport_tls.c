@@ -21,6 +21,7 @@ struct tls {
 	/* client: what the certificate must name; copied into the arena */
 	const struct string_match *sans;
 	size_t san_count;
+	struct mesh_slice name; /* and this one; absent: none */
 	void (*session_new)(void *user, struct tls_session *session);
 	void *session_user;
 	bool shown;        /* client: the server asked for our certificate and got it */
@@ -191,6 +192,8 @@ static int handshake_done(struct tls *tls)
 	int rc = mesh_tls_peer_check(&tls->base, tls->ssl, verified, shown, server ? tls->context->sans : tls->sans,
 				     server ? tls->context->san_count : tls->san_count);
 
+	if (!rc && tls->name.len)
+		rc = mesh_tls_name_check(&tls->base, tls->ssl, verified, tls->name);
 	SSL_set_msg_callback(tls->ssl, NULL); /* nothing more to learn from each record */
 	if (rc)
 		return rc;
@@ -384,6 +387,9 @@ int mesh_transport_tls_client_new(const struct mesh_mem *mem, int fd, const stru
 	tls->session_new = client->session_new;
 	tls->session_user = client->session_user;
 	rc = copy_sans(tls, client);
+	tls->name = mesh_arena_slice(&tls->base.arena, client->name, NULL);
+	if (client->name.len && !tls->name.data)
+		rc = MESH_ERROR_NOMEM;
 	sni = mesh_arena_slice(&tls->base.arena, client->sni, NULL);
 	SSL_set_connect_state(tls->ssl);
 	SSL_set_msg_callback(tls->ssl, message_seen);

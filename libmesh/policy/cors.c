@@ -91,6 +91,8 @@ int mesh_cors_preflight(const struct cors_config *config, const struct route_req
 	if (!rc)
 		rc = tell(headers, arena, MESH_SLICE("access-control-allow-headers"), config->headers,
 			  header(request, MESH_SLICE("access-control-request-headers"), arena));
+	if (!rc && config->expose.len && origin.len)
+		rc = mesh_headers_set(headers, arena, MESH_SLICE("access-control-expose-headers"), config->expose);
 	if (!rc && config->max_age.len)
 		rc = mesh_headers_set(headers, arena, MESH_SLICE("access-control-max-age"), config->max_age);
 	if (!rc && config->private_network == CORS_YES &&

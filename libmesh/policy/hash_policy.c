@@ -12,6 +12,8 @@
 #include "base/hash.h"
 #include "policy/header_match.h"
 
+#define COOKIE_DIGITS 16 /* of a value we make */
+
 static const size_t value_bytes_max = 65536; /* as rewritten */
 
 struct found {
@@ -106,20 +108,44 @@ static struct mesh_slice cookie_value(const struct headers *headers, struct mesh
 	return (struct mesh_slice){NULL, 0};
 }
 
-static int find(const struct hash_policy *policy, const struct route_request *request, struct mesh_slice source_ip,
-		struct arena *scratch, struct found *found)
+/*
+ * A value for who has no cookie yet, and the header that gives it out. Envoy makes it of the two addresses of the caller's
+ * connection; here is none, so chance stands for the port.
+ */
+static int make_cookie(const struct hash_policy *policy, const struct hash_origin *origin, struct arena *scratch,
+		       struct hash_result *result, struct mesh_slice *value)
+{
+	uint64_t number;
+
+	if (!policy->cookie_tail.len || !origin->rand)
+		return 0;
+	number = mesh_hash_xx64(origin->source_ip, mesh_rand_next(origin->rand));
+	result->set_cookie = mesh_arena_printf(scratch, "%.*s=\"%016llx\"%.*s", (int)policy->name.len, policy->name.data,
+					       (unsigned long long)number, (int)policy->cookie_tail.len,
+					       policy->cookie_tail.data);
+	if (!result->set_cookie.data)
+		return MESH_ERROR_NOMEM;
+	*value = mesh_slice_make(result->set_cookie.data + policy->name.len + 2, COOKIE_DIGITS);
+	return 0;
+}
+
+static int find(const struct hash_policy *policy, const struct route_request *request, const struct hash_origin *origin,
+		struct arena *scratch, struct hash_result *result, struct found *found)
 {
 	struct mesh_slice value = {NULL, 0};
+	int rc = 0;
 
 	switch (policy->source) {
 	case HASH_HEADER:
 		return header(policy, request, scratch, found);
 	case HASH_COOKIE:
 		value = cookie_value(request->headers, policy->name);
+		if (!value.len)
+			rc = make_cookie(policy, origin, scratch, result, &value);
 		found->any = value.len > 0;
 		break;
 	case HASH_SOURCE_IP:
-		value = source_ip;
+		value = origin->source_ip;
 		found->any = value.len > 0;
 		break;
 	case HASH_QUERY:
@@ -128,26 +154,25 @@ static int find(const struct hash_policy *policy, const struct route_request *re
 	}
 	if (found->any)
 		found->hash = mesh_hash_xx64(value, 0);
-	return 0;
+	return rc;
 }
 
-int mesh_hash_policy(const struct route *route, const struct route_request *request, struct mesh_slice source_ip,
-		     struct arena *scratch, uint64_t *hash)
+int mesh_hash_policies(const struct hash_policy *policies, size_t count, const struct route_request *request,
+		       const struct hash_origin *origin, struct arena *scratch, struct hash_result *result)
 {
 	bool any = false;
 
-	*hash = 0;
-	for (size_t i = 0; i < route->hash_policy_count; i++) {
-		const struct hash_policy *policy = &route->hash_policies[i];
+	*result = (struct hash_result){0};
+	for (size_t i = 0; i < count; i++) {
 		struct found found = {0};
-		int rc = find(policy, request, source_ip, scratch, &found);
+		int rc = find(&policies[i], request, origin, scratch, result, &found);
 
 		if (rc)
 			return rc;
 		if (found.any) /* turned by one bit, so that the same policy twice is not none */
-			*hash = (*hash << 1 | *hash >> 63) ^ found.hash;
+			result->hash = (result->hash << 1 | result->hash >> 63) ^ found.hash;
 		any = any || found.any;
-		if (policy->terminal && any)
+		if (policies[i].terminal && any)
 			break;
 	}
 	return 0;

@@ -10,10 +10,7 @@
 /* Digits with an optional sign; blanks around are allowed. */
 static bool integer(struct mesh_slice text, int64_t *value)
 {
-	text = mesh_slice_trim(text);
-	if (text.len > 1 && text.data[0] == '+' && text.data[1] != '-')
-		text = mesh_slice_make(text.data + 1, text.len - 1);
-	return mesh_slice_to_i64(text, value);
+	return mesh_slice_to_i64(mesh_slice_trim(text), value);
 }
 
 bool mesh_header_value_matches(const struct header_match *match, struct mesh_slice value)
@@ -58,35 +55,104 @@ static struct mesh_slice upgrade_value(const struct route_request *request, stru
 	return (struct mesh_slice){NULL, 0};
 }
 
+/* True: the value, or that there is none, is not for the list of headers to say. */
+static bool whole_value(const struct route_request *request, struct mesh_slice name, struct mesh_slice *value)
+{
+	*value = (struct mesh_slice){NULL, 0};
+	if (!name.len)
+		return true;
+	if (name.data[0] == ':') {
+		*value = pseudo_value(request, name);
+		return true;
+	}
+	/* The authority is the one truth about the host, whatever else a request carries under that name. */
+	if (name.len == 4 && mesh_slice_equal_fold(name, MESH_SLICE("host")) && request->authority.data) {
+		*value = request->authority;
+		return true;
+	}
+	*value = upgrade_value(request, name);
+	return value->data != NULL;
+}
+
 int mesh_header_value(const struct route_request *request, struct mesh_slice name, struct arena *scratch,
 		      struct mesh_slice *value)
 {
 	bool failed = false;
 
 	*value = (struct mesh_slice){NULL, 0};
-	if (!name.len)
-		return MESH_OK;
-	if (name.data[0] == ':') {
-		*value = pseudo_value(request, name);
-		return MESH_OK;
-	}
-	/* The authority is the one truth about the host, whatever else a request carries under that name. */
-	if (name.len == 4 && mesh_slice_equal_fold(name, MESH_SLICE("host")) && request->authority.data) {
-		*value = request->authority;
-		return MESH_OK;
-	}
-	*value = upgrade_value(request, name);
-	if (request->headers && !value->data)
+	if (!whole_value(request, name, value) && request->headers)
 		*value = mesh_headers_joined(request->headers, scratch, name, &failed);
 	return failed ? MESH_ERROR_NOMEM : MESH_OK;
 }
 
+/* Fields that Envoy keeps once: values that came in several become one, with commas, before any rule sees them. */
+static bool kept_once(struct mesh_slice name)
+{
+	static const struct mesh_slice names[] = {
+		{"user-agent", 10}, {"content-type", 12}, {"x-forwarded-for", 15}, {"x-request-id", 12}, {"via", 3},
+		{"te", 2},	    {"origin", 6},	  {"authorization", 13},   {"accept", 6},
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (mesh_slice_equal_fold(name, names[i]))
+			return true;
+	return false;
+}
+
 bool mesh_header_matches(const struct header_match *match, const struct route_request *request, struct arena *scratch)
+{
+	struct mesh_slice value = {NULL, 0};
+	bool any = false, failed = false;
+
+	if (whole_value(request, match->name, &value) || !request->headers)
+		return mesh_header_value_matches(match, value);
+	if (kept_once(match->name) && mesh_headers_count(request->headers, match->name) > 1) {
+		value = mesh_headers_joined(request->headers, scratch, match->name, &failed);
+		if (!failed)
+			return mesh_header_value_matches(match, value);
+	}
+	for (size_t i = 0; i < request->headers->count; i++) {
+		const struct mesh_header *header = &request->headers->items[i];
+
+		if (!mesh_slice_equal_fold(header->name, match->name))
+			continue;
+		any = true;
+		if (mesh_header_value_matches(match, header->value) != match->invert)
+			return !match->invert;
+	}
+	return any ? match->invert : mesh_header_value_matches(match, value);
+}
+
+static struct mesh_slice cookie_value(struct mesh_slice value)
+{
+	if (value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"')
+		return mesh_slice_make(value.data + 1, value.len - 2);
+	return value.data ? value : MESH_SLICE("");
+}
+
+static bool find_cookie(const struct headers *headers, struct mesh_slice name, struct mesh_slice *value)
+{
+	for (size_t i = 0; headers && i < headers->count; i++) {
+		struct mesh_slice rest = headers->items[i].value;
+
+		if (!mesh_slice_equal_fold(headers->items[i].name, MESH_SLICE("cookie")))
+			continue;
+		while (rest.data) {
+			*value = mesh_slice_trim(mesh_slice_cut(&rest, ';'));
+			if (mesh_slice_equal(mesh_slice_cut(value, '='), name) && value->data) {
+				*value = cookie_value(*value);
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+bool mesh_cookie_matches(const struct cookie_match *match, const struct headers *headers)
 {
 	struct mesh_slice value;
 
-	return mesh_header_value(request, match->name, scratch, &value) == MESH_OK &&
-	       mesh_header_value_matches(match, value);
+	return (find_cookie(headers, match->name, &value) && mesh_string_matches(&match->string, value)) != match->invert;
 }
 
 bool mesh_query_value(struct mesh_slice path, struct mesh_slice name, struct mesh_slice *value)
@@ -114,6 +180,8 @@ bool mesh_query_matches(const struct query_match *match, struct mesh_slice path,
 	struct mesh_slice value;
 
 	if (!mesh_query_value(path, match->name, &value))
+		return match->absent;
+	if (match->absent)
 		return false;
 	return match->present_only || mesh_string_matches(&match->string, value);
 }

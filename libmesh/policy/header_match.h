@@ -8,15 +8,17 @@
 #include "config/match.h"
 #include "policy/route_match.h"
 
-/* Applied to the joined value of the header, absent when there is none. */
+/* Applied to one value of the header, absent when there is none. */
 bool mesh_header_value_matches(const struct header_match *match, struct mesh_slice value);
-/* Value of a request's header as matchers see it: pseudo headers, "host" as the authority, several joined. NOMEM. */
+/* Value of a request's header in whole: pseudo headers, "host" as the authority, several joined. NOMEM. */
 int mesh_header_value(const struct route_request *request, struct mesh_slice name, struct arena *scratch,
 		      struct mesh_slice *value);
-/* No memory to join several values: does not match, inverted or not. Who must not take that for an answer uses the two above. */
+/* Of several values one must satisfy the condition; inverted: none. */
 bool mesh_header_matches(const struct header_match *match, const struct route_request *request, struct arena *scratch);
 /* The first value of the parameter, as it is written: nothing is decoded. False: there is none. */
 bool mesh_query_value(struct mesh_slice path, struct mesh_slice name, struct mesh_slice *value);
+/* The first cookie of that name, without the quotes around its value. */
+bool mesh_cookie_matches(const struct cookie_match *match, const struct headers *headers);
 bool mesh_query_matches(const struct query_match *match, struct mesh_slice path, struct arena *scratch);
 bool mesh_cidr_contains(const struct cidr *cidr, const struct address *address);
 bool mesh_fraction_hits(const struct fraction *fraction, uint64_t random);

@@ -40,13 +40,9 @@ static bool all_match(const struct check *check, const struct authz_rule *rules,
 
 static bool header_matches(const struct check *check, const struct authz_rule *rule, bool doubt)
 {
-	struct mesh_slice value;
-
 	if (!check->request->http)
 		return doubt;
-	if (mesh_header_value(check->request->http, rule->header.name, check->scratch, &value) < 0)
-		return doubt;
-	return mesh_header_value_matches(&rule->header, value);
+	return mesh_header_matches(&rule->header, check->request->http, check->scratch);
 }
 
 /* Something that is not there compares as the empty text. */

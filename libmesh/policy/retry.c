@@ -1,50 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decides whether a failed attempt may be tried again and after how long, as Envoy's router decides. Knows neither how
- * many retries are left nor whether the body can be sent again, and reads no clock.
+ * Decides whether a failed attempt may be tried again, as Envoy's router decides. Knows neither how many retries are left nor
+ * whether the body can be sent again, nor how long to wait (retry_wait.c).
  */
 #include "policy/retry.h"
 
 #include <mesh/error.h>
 
+#include "config/cluster.h"
+#include "config/retry_on.h"
 #include "policy/header_match.h"
 
 #define NS_PER_MS 1000000
 #define BACKOFF_BASE_NS (25 * (int64_t)NS_PER_MS)
 #define HTTP_WORDS 0xffffu /* bits of retry_on that are not about gRPC */
-#define WISHED_RETRIES_MAX 32 /* by a request; configuration may say more */
+#define TOO_EARLY 425
 #define WORDS_MAX 256      /* status codes or header names taken from one text */
-
-static const struct {
-	struct mesh_slice word;
-	uint32_t bit;
-} words[] = {
-	{{"5xx", 3}, RETRY_5XX},
-	{{"gateway-error", 13}, RETRY_GATEWAY_ERROR},
-	{{"reset", 5}, RETRY_RESET},
-	{{"reset-before-request", 20}, RETRY_RESET_BEFORE_REQUEST},
-	{{"connect-failure", 15}, RETRY_CONNECT_FAILURE},
-	{{"envoy-ratelimited", 17}, RETRY_ENVOY_RATELIMITED},
-	{{"retriable-4xx", 13}, RETRY_RETRIABLE_4XX},
-	{{"refused-stream", 14}, RETRY_REFUSED_STREAM},
-	{{"retriable-status-codes", 22}, RETRY_RETRIABLE_STATUS_CODES},
-	{{"retriable-headers", 17}, RETRY_RETRIABLE_HEADERS},
-	{{"http3-post-connect-failure", 26}, RETRY_HTTP3_POST_CONNECT_FAILURE},
-	{{"cancelled", 9}, RETRY_GRPC_CANCELLED},
-	{{"deadline-exceeded", 17}, RETRY_GRPC_DEADLINE_EXCEEDED},
-	{{"internal", 8}, RETRY_GRPC_INTERNAL},
-	{{"resource-exhausted", 18}, RETRY_GRPC_RESOURCE_EXHAUSTED},
-	{{"unavailable", 11}, RETRY_GRPC_UNAVAILABLE},
-};
-
-static uint32_t word_bit(struct mesh_slice word)
-{
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		if (mesh_slice_equal(word, words[i].word))
-			return words[i].bit;
-	}
-	return 0;
-}
 
 static size_t count_words(struct mesh_slice text)
 {
@@ -68,7 +39,7 @@ int mesh_retry_on_parse(struct mesh_slice text, struct arena *arena, uint32_t *o
 	while (text.data) {
 		struct mesh_slice word = mesh_slice_trim(mesh_slice_cut(&text, ','));
 
-		*on |= word_bit(word);
+		*on |= mesh_retry_on_bit(word);
 		if (!codes || *code_count == room || !mesh_slice_to_u64(word, &number) || number < 100 || number > 599)
 			continue;
 		if (!*codes)
@@ -82,7 +53,7 @@ int mesh_retry_on_parse(struct mesh_slice text, struct arena *arena, uint32_t *o
 
 /* What a request says of its own retries; absent: nothing. */
 struct wishes {
-	struct mesh_slice on, grpc_on, retries, codes, names;
+	struct mesh_slice on, grpc_on, retries, codes, names, hedge;
 };
 
 /* One pass: most requests carry none of these. */
@@ -97,6 +68,7 @@ static bool find_wishes(const struct route_request *request, struct wishes *wish
 		{MESH_SLICE("x-envoy-max-retries"), &wishes->retries},
 		{MESH_SLICE("x-envoy-retriable-status-codes"), &wishes->codes},
 		{MESH_SLICE("x-envoy-retriable-header-names"), &wishes->names},
+		{MESH_SLICE("x-envoy-hedge-on-per-try-timeout"), &wishes->hedge},
 	};
 	bool found = false;
 
@@ -180,7 +152,7 @@ static int merge(struct retry_config *config, const struct wishes *wishes, struc
 		config->on |= on & ~HTTP_WORDS;
 	}
 	if (wishes->retries.data && mesh_slice_to_u64(mesh_slice_trim(wishes->retries), &retries))
-		config->retries = retries > WISHED_RETRIES_MAX ? WISHED_RETRIES_MAX : (uint32_t)retries;
+		config->retries = retries > UINT32_MAX ? UINT32_MAX : (uint32_t)retries;
 	if (wishes->codes.data)
 		rc = add_codes(config, wishes->codes, arena);
 	if (rc == MESH_OK && wishes->names.data)
@@ -188,17 +160,35 @@ static int merge(struct retry_config *config, const struct wishes *wishes, struc
 	return rc;
 }
 
-int mesh_retry_policy(const struct retry_config *base, const struct route_request *request, bool internal,
+/* A request that may not be retried is hedged all the same, as in Envoy: it then asks for nothing but that. */
+static int hedge_only(const struct retry_config *base, struct arena *arena, const struct retry_config **use)
+{
+	struct retry_config *own = mesh_arena_zalloc(arena, sizeof(*own));
+
+	if (!own)
+		return MESH_ERROR_NOMEM;
+	*own = *base;
+	own->on = 0;
+	*use = own;
+	return MESH_OK;
+}
+
+int mesh_retry_policy(const struct retry_config *base, const struct route_request *request, bool internal, bool *hedged,
 		      struct arena *arena, const struct retry_config **use)
 {
 	struct retry_config *merged;
 	struct wishes wishes;
+	bool wished = internal && find_wishes(request, &wishes);
 	int rc;
 
 	*use = NULL;
+	if (wished && mesh_slice_equal(wishes.hedge, MESH_SLICE("true")))
+		*hedged = true;
+	else if (wished && mesh_slice_equal(wishes.hedge, MESH_SLICE("false")))
+		*hedged = false;
 	if (base && !request_eligible(base, request, arena))
-		return MESH_OK;
-	if (!internal || !find_wishes(request, &wishes)) {
+		return *hedged && base->on ? hedge_only(base, arena, use) : MESH_OK;
+	if (!wished) {
 		*use = base && base->on ? base : NULL;
 		return MESH_OK;
 	}
@@ -260,26 +250,42 @@ static bool retriable_header(const struct retry_config *config, const struct ret
 	return false;
 }
 
-static bool response_wanted(const struct retry_config *config, const struct retry_outcome *outcome, struct arena *scratch)
+/* 425: another try at once, unless the application itself was early. */
+static bool code_wanted(const struct retry_config *config, const struct retry_outcome *outcome, enum retry_decision *decision)
 {
+	for (size_t i = 0; i < config->status_code_count; i++) {
+		if (config->status_codes[i] != (uint32_t)outcome->status)
+			continue;
+		if (outcome->status != TOO_EARLY || !outcome->early) {
+			*decision = outcome->status == TOO_EARLY ? RETRY_AT_ONCE : RETRY_WITH_BACKOFF;
+			return true;
+		}
+	}
+	return false;
+}
+
+static enum retry_decision decide_response(const struct retry_config *config, const struct retry_outcome *outcome,
+					   struct arena *scratch)
+{
+	enum retry_decision decision = RETRY_WITH_BACKOFF;
 	uint32_t on = config->on;
 	int status = outcome->status;
 
 	if (outcome->headers && mesh_headers_get(outcome->headers, MESH_SLICE("x-envoy-ratelimited")).data)
-		return on & RETRY_ENVOY_RATELIMITED;
+		return on & RETRY_ENVOY_RATELIMITED ? decision : RETRY_NOT;
 	if ((on & RETRY_5XX) && status >= 500 && status < 600)
-		return true;
+		return decision;
 	if ((on & RETRY_GATEWAY_ERROR) && status >= 502 && status <= 504)
-		return true;
+		return decision;
 	if ((on & RETRY_RETRIABLE_4XX) && status == 409)
-		return true;
-	for (size_t i = 0; (on & RETRY_RETRIABLE_STATUS_CODES) && i < config->status_code_count; i++) {
-		if (config->status_codes[i] == (uint32_t)status)
-			return true;
-	}
+		return decision;
+	if ((on & RETRY_RETRIABLE_STATUS_CODES) && code_wanted(config, outcome, &decision))
+		return decision;
 	if ((on & RETRY_RETRIABLE_HEADERS) && retriable_header(config, outcome, scratch))
-		return true;
-	return (on & ~HTTP_WORDS) && outcome->headers && grpc_wanted(on, outcome->headers);
+		return decision;
+	if ((on & ~HTTP_WORDS) && outcome->headers && grpc_wanted(on, outcome->headers))
+		return decision;
+	return RETRY_NOT;
 }
 
 /* Did the attempt fail on its way to the peer or at the peer? Everything else was decided here and stays decided. */
@@ -320,22 +326,36 @@ static bool reset_wanted(uint32_t on, const struct retry_outcome *outcome)
 	       (outcome->error == MESH_ERROR_REFUSED || (outcome->unprocessed && !outcome->connect_failed));
 }
 
-bool mesh_retry_wanted(const struct retry_config *config, const struct retry_outcome *outcome, struct arena *scratch)
+enum retry_decision mesh_retry_decide(const struct retry_config *config, const struct retry_outcome *outcome,
+				      struct arena *scratch)
 {
 	if (!config || !config->on || outcome->head_received)
-		return false;
+		return RETRY_NOT;
 	if (outcome->error == MESH_OK)
-		return response_wanted(config, outcome, scratch);
-	return reset_wanted(config->on, outcome);
+		return decide_response(config, outcome, scratch);
+	return reset_wanted(config->on, outcome) ? RETRY_WITH_BACKOFF : RETRY_NOT;
 }
 
-uint64_t mesh_retry_backoff_ns(const struct retry_config *config, unsigned number, struct rand *rand)
+static bool labelled(const struct lb_label *labels, size_t count, struct mesh_slice key, struct mesh_slice value)
 {
-	uint64_t base = config->backoff_base_ns > 0 ? (uint64_t)config->backoff_base_ns : BACKOFF_BASE_NS;
-	uint64_t max = config->backoff_max_ns > 0 ? (uint64_t)config->backoff_max_ns : base * 10;
-	uint64_t window = base < max ? base : max;
+	for (size_t i = 0; i < count; i++) {
+		if (!mesh_slice_equal(labels[i].key, key))
+			continue;
+		for (size_t k = 0; labels[i].list && k < labels[i].item_count; k++)
+			if (mesh_slice_equal(labels[i].items[k], value))
+				return true;
+		return !labels[i].list && mesh_slice_equal(labels[i].value, value);
+	}
+	return false;
+}
 
-	for (unsigned i = 1; i < number && window < max; i++)
-		window = window < max / 2 ? window * 2 : max;
-	return mesh_rand_below(rand, window);
+bool mesh_retry_omits(const struct retry_config *config, const struct lb_label *labels, size_t count)
+{
+	size_t found = 0;
+
+	if (config->omit_canary && labelled(labels, count, MESH_SLICE("canary"), MESH_SLICE("true")))
+		return true;
+	while (found < config->omit_count && labelled(labels, count, config->omit[found].key, config->omit[found].value))
+		found++;
+	return found && found == config->omit_count;
 }

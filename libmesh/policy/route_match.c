@@ -138,11 +138,30 @@ static bool is_grpc(const struct route_request *request)
 	return request->headers && mesh_route_grpc_type(mesh_headers_get(request->headers, MESH_SLICE("content-type")));
 }
 
+static bool tls_matches(const struct route_match *match, const struct route_request *request)
+{
+	if (match->presented != TLS_MATCH_ANY && (match->presented == TLS_MATCH_YES) != request->peer_presented)
+		return false;
+	return match->validated == TLS_MATCH_ANY || (match->validated == TLS_MATCH_YES) == request->peer_validated;
+}
+
+/* Behind the first ";" is not looked at, whatever it is. */
+static struct mesh_slice without_parameters(struct mesh_slice path)
+{
+	ptrdiff_t mark = mesh_slice_find(path, ';');
+
+	return mark < 0 ? path : mesh_slice_make(path.data, (size_t)mark);
+}
+
 /* `path`: the request's, bare. */
 static bool matches(const struct route_match *match, const struct route_request *request, struct mesh_slice path,
 		    struct arena *scratch)
 {
-	if (match->never || !path.len || !path_matches(match, path))
+	if (match->never || !path.len)
+		return false;
+	if (match->no_parameters)
+		path = without_parameters(path);
+	if (!path_matches(match, path))
 		return false;
 	if (match->runtime_fraction.denominator && !mesh_fraction_hits(&match->runtime_fraction, request->random))
 		return false;
@@ -156,6 +175,16 @@ static bool matches(const struct route_match *match, const struct route_request 
 		if (!mesh_query_matches(&match->queries[i], request->path, scratch))
 			return false;
 	}
+	for (size_t i = 0; i < match->cookie_count; i++) {
+		if (!mesh_cookie_matches(&match->cookies[i], request->headers))
+			return false;
+	}
+	if (match->asks_tls && !tls_matches(match, request))
+		return false;
+	for (size_t i = 0; i < match->metadata_count; i++) {
+		if (!mesh_metadata_matches(&match->metadata[i], request->metadata))
+			return false;
+	}
 	return true;
 }
 
@@ -164,11 +193,28 @@ bool mesh_route_matches(const struct route_match *match, const struct route_requ
 	return matches(match, request, bare_path(request->path), scratch);
 }
 
+static bool came_secure(const struct route_request *request)
+{
+	struct mesh_slice said =
+		request->headers ? mesh_headers_get(request->headers, MESH_SLICE("x-forwarded-proto")) : (struct mesh_slice){NULL, 0};
+
+	return mesh_slice_equal_fold(said, MESH_SLICE("https"));
+}
+
+struct mesh_slice mesh_route_host_name(const struct route_config *routes, const struct route_request *request)
+{
+	if (!routes->host_header.len)
+		return request->authority;
+	return request->headers ? mesh_headers_get(request->headers, routes->host_header) : (struct mesh_slice){NULL, 0};
+}
+
 const struct route *mesh_route_find(const struct virtual_host *host, const struct route_request *request,
 				    struct arena *scratch)
 {
 	struct mesh_slice path = bare_path(request->path);
 
+	if (host->tls_route && !came_secure(request))
+		return host->tls_route;
 	for (size_t i = 0; i < host->route_count; i++) {
 		if (matches(&host->routes[i].match, request, path, scratch))
 			return &host->routes[i];
@@ -176,13 +222,24 @@ const struct route *mesh_route_find(const struct virtual_host *host, const struc
 	return NULL;
 }
 
-static const struct weighted_cluster *draw(const struct route *route, uint64_t random)
+/* The number of a header draws where there is one such header, and it is a number. */
+static uint64_t chance(const struct route *route, const struct route_request *request)
+{
+	uint64_t number;
+
+	if (route->weighted_header.len && request->headers && mesh_headers_count(request->headers, route->weighted_header) == 1 &&
+	    mesh_slice_to_u64(mesh_slice_trim(mesh_headers_get(request->headers, route->weighted_header)), &number))
+		return number;
+	return request->random;
+}
+
+static const struct weighted_cluster *draw(const struct route *route, const struct route_request *request)
 {
 	uint64_t at, end = 0;
 
 	if (!route->weighted_total)
 		return NULL;
-	at = random % route->weighted_total;
+	at = chance(route, request) % route->weighted_total;
 	for (size_t i = 0; i < route->weighted_count; i++) {
 		end += route->weighted[i].weight;
 		if (at < end)
@@ -192,9 +249,9 @@ static const struct weighted_cluster *draw(const struct route *route, uint64_t r
 }
 
 /* A cluster is named by the first value of a header, not by several joined. */
-static struct mesh_slice named_cluster(const struct route *route, const struct route_request *request)
+static struct mesh_slice named_cluster(struct mesh_slice name, const struct route_request *request)
 {
-	struct mesh_slice name = route->cluster_header, value = {NULL, 0};
+	struct mesh_slice value = {NULL, 0};
 
 	if (name.data[0] == ':')
 		(void)mesh_header_value(request, name, NULL, &value); /* pseudo headers need no memory */
@@ -211,16 +268,20 @@ struct mesh_slice mesh_route_cluster(const struct route *route, const struct rou
 	*weighted = NULL;
 	*hash = 0;
 	if (route->weighted_count) {
-		*weighted = draw(route, request->random);
+		*weighted = draw(route, request);
 		if (*weighted) {
 			name = (*weighted)->name;
 			*hash = (*weighted)->hash;
+			if ((*weighted)->cluster_header.len) {
+				name = named_cluster((*weighted)->cluster_header, request);
+				*hash = name.data ? mesh_slice_hash(name) : 0;
+			}
 		}
 	} else if (route->cluster.data) {
 		name = route->cluster;
 		*hash = route->cluster_hash;
 	} else if (route->cluster_header.len) {
-		name = named_cluster(route, request);
+		name = named_cluster(route->cluster_header, request);
 		*hash = name.data ? mesh_slice_hash(name) : 0;
 	}
 	return name;

@@ -160,6 +160,7 @@ int mesh_timeout_choose(const struct route *route, const struct retry_config *re
 	if (has_deadline)
 		deadline_ns = to_ns(ms);
 	memset(timeouts, 0, sizeof(*timeouts));
+	timeouts->grpc = wishes.grpc;
 	choose_stream(route, listener_stream_ns, has_deadline, deadline_ns, timeouts);
 	old_grpc = !route->has_stream_limits && wishes.grpc && route->grpc_timeout_max_ns >= 0;
 	if (old_grpc)

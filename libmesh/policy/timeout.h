@@ -11,6 +11,7 @@ struct timeouts {
 	bool has_stream;
 	uint64_t stream_ns;   /* from its beginning, the response's end included; 0: it is over already */
 	uint64_t per_try_ns;  /* 0: none */
+	bool grpc;            /* it is a gRPC request */
 };
 
 /*

@@ -18,7 +18,7 @@
 /* The release whose configuration we understand; istiod leaves out what a proxy of that version would not. */
 #define ISTIO_VERSION "1.30.0"
 
-enum { PLAINTEXT_PORT = 15010, TLS_PORT = 15012, DAY_S = 24 * 3600, NAME_BYTES_MAX = 253 };
+enum { PLAINTEXT_PORT = 15010, TLS_PORT = 15012, DAY_S = 24 * 3600, NAME_BYTES_MAX = 253, WARM_MAX = 64 };
 
 struct sources {
 	const struct mesh_options *options;
@@ -213,6 +213,16 @@ static int take_files(struct bootstrap *b, const struct sources *from)
 	return rc ? rc : try_file(b, b->key_file, "key", from->why);
 }
 
+static int take_balancing(struct bootstrap *b, const struct sources *from)
+{
+	const char *text = mesh_environment_get(from->environment, "LIBMESH_PEAK_EWMA");
+
+	b->peak_ewma = text && !strcmp(text, "1");
+	if (!text || !*text || b->peak_ewma || !strcmp(text, "0"))
+		return 0;
+	return mesh_why(from->why, MESH_ERROR_BOOTSTRAP, "LIBMESH_PEAK_EWMA is \"%.100s\": 0 or 1 was expected", text);
+}
+
 static int take_mode(struct bootstrap *b, const struct sources *from)
 {
 	const char *mode = mesh_environment_get(from->environment, "LIBMESH_XDS_MODE");
@@ -224,6 +234,18 @@ static int take_mode(struct bootstrap *b, const struct sources *from)
 	if (b->sotw)
 		return 0;
 	return mesh_why(from->why, MESH_ERROR_BOOTSTRAP, "LIBMESH_XDS_MODE is \"%.100s\": delta or sotw was expected", mode);
+}
+
+static int take_warm(struct bootstrap *b, const struct sources *from)
+{
+	const char *text = mesh_environment_get(from->environment, "LIBMESH_PRECONNECT");
+	uint64_t number = 0;
+
+	if (text && (!mesh_slice_to_u64(mesh_slice_of(text), &number) || number > WARM_MAX))
+		return mesh_why(from->why, MESH_ERROR_BOOTSTRAP,
+				"LIBMESH_PRECONNECT is \"%.100s\": a number of connections up to %d was expected", text, WARM_MAX);
+	b->warm = (unsigned)number;
+	return 0;
 }
 
 static int take_ttl(struct bootstrap *b, const struct sources *from)
@@ -310,6 +332,31 @@ static int take_metadata(struct bootstrap *b, const struct sources *from)
 	return rc;
 }
 
+/*
+ * Zones matter where the workload asks for its own cluster (ISTIO_META_ENABLE_SELF_DISCOVERY) and knows where it is: the
+ * label istio-locality, as Istio's agent reads it: with dots where it has no slash.
+ */
+static int take_zone(struct bootstrap *b)
+{
+	const json_t *asked = json_object_get(b->metadata, "ENABLE_SELF_DISCOVERY");
+	const json_t *where = json_object_get(json_object_get(b->metadata, "LABELS"), "istio-locality");
+	struct mesh_slice text = mesh_slice_of(json_string_value(where) ? json_string_value(where) : "");
+	bool slashes = text.len && memchr(text.data, '/', text.len);
+	struct mesh_slice copied;
+	bool failed = false;
+
+	if (!text.len || !(json_is_true(asked) || (json_is_string(asked) && !strcmp(json_string_value(asked), "true"))))
+		return 0;
+	copied = mesh_arena_slice(&b->arena, text, &failed);
+	if (failed)
+		return MESH_ERROR_NOMEM;
+	for (size_t i = 0; i < copied.len && !slashes; i++)
+		if (copied.data[i] == '.')
+			((char *)copied.data)[i] = '/';
+	b->locality = copied.data;
+	return 0;
+}
+
 /* What cannot be told to the control plane is found here, where there are words for it. */
 static int try_node(const struct bootstrap *b, struct why *why)
 {
@@ -337,10 +384,16 @@ static int fill(struct bootstrap *b, const struct sources *from)
 	if (!rc)
 		rc = take_mode(b, from);
 	if (!rc)
+		rc = take_balancing(b, from);
+	if (!rc)
 		rc = take_ttl(b, from);
+	if (!rc)
+		rc = take_warm(b, from);
 	b->key_type = from->options->key_type;
 	if (!rc)
 		rc = take_metadata(b, from);
+	if (!rc)
+		rc = take_zone(b);
 	return rc ? rc : try_node(b, from->why);
 }
 

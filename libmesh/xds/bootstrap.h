@@ -25,6 +25,9 @@ struct bootstrap {
 	const char *token_file, *root_file;
 	const char *cert_file, *key_file; /* both or none */
 	bool sotw;
+	unsigned warm; /* connections to keep to every endpoint of a cluster that is called */
+	const char *locality; /* "region/zone/subzone": balance by zone; NULL: the workload does not ask for it */
+	bool peak_ewma; /* least request goes by latency too */
 	enum mesh_key_type key_type;
 	uint32_t certificate_ttl_s;
 	struct json_t *metadata; /* an object, the node metadata as istiod wants it */

@@ -47,14 +47,38 @@ static bool fit(struct xds_client *client, const struct snapshot *snapshot)
 	return listeners && client->warmed;
 }
 
+/* The names of DNS clusters are part of it, and the first answers are waited for like what is to be sent. */
+static int resolve(struct xds_client *client, struct snapshot *snapshot)
+{
+	int rc = mesh_dns_follow(client->dns, snapshot->clusters);
+
+	if (rc)
+		return rc;
+	mesh_snapshot_resolve(snapshot, mesh_dns_resolved(client->dns));
+	snapshot->complete = snapshot->complete && !mesh_dns_waiting(client->dns);
+	return 0;
+}
+
+static void resolved(void *user)
+{
+	struct xds_client *client = user;
+
+	mesh_loop_defer(client->loop, &client->publish);
+}
+
 static void publish(struct loop_task *task)
 {
 	struct xds_client *client = MESH_CONTAINER(task, struct xds_client, publish);
 	struct snapshot *snapshot = NULL;
-	int rc = mesh_resource_cache_snapshot(client->cache, client->version + 1, &snapshot);
+	int rc = mesh_file_secrets_follow(&client->files);
 	bool whole;
 
+	if (!rc)
+		rc = mesh_resource_cache_snapshot(client->cache, client->version + 1, &snapshot);
+	if (!rc)
+		rc = resolve(client, snapshot);
 	if (rc) {
+		mesh_snapshot_release(snapshot);
 		MESH_LOG_E(client->log, "xds", "no snapshot: %s", mesh_error_text(rc));
 		wait_for(client, &client->memory, memory_retry_ns);
 		return;
@@ -76,6 +100,7 @@ static void settle_due(struct loop_timer *timer)
 	struct xds_client *client = MESH_CONTAINER(timer, struct xds_client, settle);
 	int rc = mesh_resource_cache_give_up(client->cache);
 
+	mesh_dns_give_up(client->dns);
 	if (rc)
 		wait_for(client, &client->settle, memory_retry_ns);
 	else
@@ -234,6 +259,20 @@ static int start_certs(struct xds_client *client, const struct xds_client_option
 	return mesh_cert_store_start(&certs, &client->certs);
 }
 
+static int start_dns(struct xds_client *client)
+{
+	struct dns_options dns = {.mem = client->mem, .log = client->log, .loop = client->loop, .changed = resolved, .user = client};
+
+	return mesh_dns_new(&dns, &client->dns);
+}
+
+static void start_files(struct xds_client *client)
+{
+	client->files = (struct file_secrets){.mem = client->mem, .log = client->log, .loop = client->loop, .cache = client->cache,
+					      .changed = resolved, .user = client};
+	mesh_file_secrets_init(&client->files);
+}
+
 static int make_shared(struct xds_client *client)
 {
 	client->locked = !pthread_mutex_init(&client->shared.lock, NULL);
@@ -278,6 +317,11 @@ static int build(struct xds_client *client, const struct xds_client_options *opt
 	rc = rc ? rc : mesh_loop_new(client->mem, &client->loop);
 	rc = rc ? rc : mesh_node_encode(client->bootstrap, &client->node, &why);
 	rc = rc ? rc : mesh_resource_cache_new(client->mem, client->log, options->limits, &client->cache);
+	if (!rc && client->bootstrap->locality) /* what zone-aware balancing measures the others by */
+		rc = mesh_resource_cache_want(client->cache, XDS_ENDPOINT, MESH_SLICE(MESH_LOCAL_CLUSTER));
+	if (!rc)
+		start_files(client);
+	rc = rc ? rc : start_dns(client);
 	rc = rc ? rc : ops->start(ops, client->mem, client->log, client->loop, &client->control);
 	if (rc)
 		return rc == MESH_ERROR_INVALID ? MESH_ERROR_BOOTSTRAP : rc;
@@ -333,6 +377,8 @@ void mesh_xds_client_stop(struct xds_client *client)
 		pthread_join(client->thread, NULL);
 	}
 	mesh_cert_store_stop(client->certs);
+	mesh_dns_free(client->dns);
+	mesh_file_secrets_free(&client->files);
 	if (client->control) {
 		/* stopping runs the loop once more: nothing of ours may be due then */
 		mesh_timer_stop(client->loop, &client->warm);

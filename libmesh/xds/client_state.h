@@ -12,6 +12,8 @@
 #include "control/backoff.h"
 #include "identity/cert_store.h"
 #include "xds/ads.h"
+#include "xds/file_secrets.h"
+#include "xds/dns.h"
 
 struct xds_client {
 	const struct mesh_mem *mem;
@@ -37,10 +39,12 @@ struct xds_client {
 	struct buf node;
 	struct ads ads;
 	struct resource_cache *cache;
+	struct dns *dns;
+	struct file_secrets files;
 	struct loop_task publish;
 	struct loop_timer settle;       /* waits for what keeps a snapshot back */
 	uint64_t settle_ns;
-	struct loop_timer warm;         /* waits for endpoints of new clusters */
+	struct loop_timer warm;         /* waits for endpoints of new clusters, and first answers to their names */
 	bool warmed;                    /* waited long enough: until all is there again, nothing waits for them */
 	struct loop_timer memory;       /* waits for memory to publish */
 	uint64_t version;               /* of the last snapshot */

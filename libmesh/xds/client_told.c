@@ -114,7 +114,7 @@ int mesh_xds_client_stats(struct xds_client *client, struct buf *out)
 				     (unsigned long long)mesh_counter_read(&client->ads.types[type].responses),
 				     mesh_ads_type_name(type),
 				     (unsigned long long)mesh_counter_read(&client->ads.types[type].rejected));
-	return rc;
+	return rc ? rc : mesh_dns_stats(client->dns, out);
 }
 
 /* A question to the control thread; lives on the stack of who asks. */

@@ -175,13 +175,39 @@ struct endpoint_set *mesh_decode_assignment(struct decode *d,
 
 /* decode_cluster_lb.c, decode_cluster_http.c */
 struct Envoy__Config__Cluster__V3__Cluster;
-struct Envoy__Config__Cluster__V3__OutlierDetection;
 void mesh_decode_cluster_lb(struct decode *d, const struct Envoy__Config__Cluster__V3__Cluster *message,
 			    struct cluster_config *cluster);
-void mesh_decode_outlier(struct decode *d, const struct Envoy__Config__Cluster__V3__OutlierDetection *message,
-			 struct outlier_config *outlier);
+/* decode_original_dst.c */
+void mesh_decode_original_dst(struct decode *d, const struct Envoy__Config__Cluster__V3__Cluster *message,
+			      struct cluster_config *cluster);
 void mesh_decode_cluster_http(struct decode *d, const struct Envoy__Config__Cluster__V3__Cluster *message,
 			      struct cluster_config *cluster);
+
+/* decode_cluster_outlier.c, decode_cluster_health.c */
+struct Envoy__Config__Cluster__V3__OutlierDetection;
+struct Envoy__Config__Core__V3__HealthCheck;
+void mesh_decode_outlier(struct decode *d, const struct Envoy__Config__Cluster__V3__OutlierDetection *message,
+			 struct outlier_config *outlier);
+/* After the cluster's protocol. */
+void mesh_decode_health_checks(struct decode *d, size_t count, struct Envoy__Config__Core__V3__HealthCheck *const *messages,
+			       struct cluster_config *cluster);
+
+/* decode_cluster_dns.c */
+/* The kind that an extension for DNS asks for; false: it is another. */
+bool mesh_decode_dns_kind(struct decode *d, const struct Google__Protobuf__Any *any, enum cluster_kind *kind);
+/* For a cluster of names, which becomes one that cannot be called when the resolver is not known. */
+void mesh_decode_cluster_dns(struct decode *d, const struct Envoy__Config__Cluster__V3__Cluster *message,
+			     struct cluster_config *cluster);
+
+/* decode_cluster_subset.c */
+void mesh_decode_subset_config(struct decode *d, const struct Envoy__Config__Cluster__V3__Cluster *message,
+			       struct cluster_config *cluster); /* the old field of the cluster */
+void mesh_decode_subset_policy(struct decode *d, const struct Google__Protobuf__Any *any, bool redundant_keys,
+			       struct cluster_config *cluster); /* the extension */
+/* Metadata envoy.lb of an endpoint; sorted by key. */
+struct lb_label *mesh_decode_lb_labels(struct decode *d, const struct Google__Protobuf__Struct *object, size_t *count);
+/* Any value as text, different for different ones: a string is itself, all else begins with a NUL, which no string has. */
+struct mesh_slice mesh_decode_value_exact(struct decode *d, const struct Google__Protobuf__Value *value);
 
 /* decode_cluster_hash.c; messages are those of the cluster itself, but for the policy's. */
 struct Envoy__Config__Cluster__V3__Cluster__RingHashLbConfig;
@@ -230,25 +256,48 @@ struct route_scope {
 	struct mesh_slice fault_filter;
 	struct cors_config *cors;
 	struct mesh_slice cors_filter;
+	const struct mirror_config *mirrors;
 	uint32_t body_max;          /* of a direct response */
+	bool no_parameters;         /* ignore_path_parameters_in_path_matching */
 };
 void mesh_decode_route(struct decode *d, const struct Envoy__Config__Route__V3__Route *message,
 		       const struct route_scope *scope, struct route *route);
 void mesh_decode_route_close(struct route *route, struct mesh_slice reason); /* the first reason stays */
 void mesh_decode_route_match(struct decode *d, const struct Envoy__Config__Route__V3__RouteMatch *message,
 			     struct route *route);
+/* `match`: the route's, NULL allowed. */
 void mesh_decode_route_action(struct decode *d, const struct Envoy__Config__Route__V3__RouteAction *message,
-			      struct route *route);
+			      const struct Envoy__Config__Route__V3__RouteMatch *match,
+			      const struct route_scope *scope, struct route *route);
 struct retry_config *mesh_decode_retry(struct decode *d, const struct Envoy__Config__Route__V3__RetryPolicy *message);
+/* The same, else what is packed in `any`; either may be NULL. */
+struct retry_config *mesh_decode_retry_any(struct decode *d, const struct Envoy__Config__Route__V3__RetryPolicy *message,
+					   const struct Google__Protobuf__Any *any);
+struct Envoy__Config__Route__V3__HedgePolicy;
+enum hedge mesh_decode_hedge(struct decode *d, const struct Envoy__Config__Route__V3__HedgePolicy *message);
+/* decode_breaker.c: the limits of both priorities. */
+void mesh_decode_breakers(struct decode *d, const struct Envoy__Config__Cluster__V3__Cluster *message,
+			  struct cluster_config *cluster);
 
 /* decode_hash_policy.c */
 struct Envoy__Config__Route__V3__RouteAction__HashPolicy;
 void mesh_decode_hash_policies(struct decode *d, size_t count,
 			       struct Envoy__Config__Route__V3__RouteAction__HashPolicy *const *messages,
-			       struct route *route);
+			       struct hash_policy **policies, size_t *policy_count);
+
+/* decode_mirror.c: `outer` where there are none. NULL: none. */
+struct Envoy__Config__Route__V3__RouteAction__RequestMirrorPolicy;
+const struct mirror_config *
+mesh_decode_mirrors(struct decode *d, size_t count,
+		    struct Envoy__Config__Route__V3__RouteAction__RequestMirrorPolicy *const *messages,
+		    const struct mirror_config *outer);
+
+/* decode_internal_redirect.c. NULL: none are followed. */
+const struct internal_redirect_config *
+mesh_decode_internal_redirect(struct decode *d, const struct Envoy__Config__Route__V3__RouteAction *message);
 
 struct Envoy__Config__Core__V3__HeaderValueOption;
-/* The four lists of any level that has them; *reason given: a value that is computed from the request. */
+/* The four lists of any level that has them. */
 struct decode_mutations {
 	struct Envoy__Config__Core__V3__HeaderValueOption **request_add;
 	size_t request_add_count;
@@ -259,8 +308,35 @@ struct decode_mutations {
 	char **response_remove;
 	size_t response_remove_count;
 };
-void mesh_decode_mutations(struct decode *d, const struct decode_mutations *from, struct header_mutations *mutations,
-			   struct mesh_slice *reason);
+void mesh_decode_mutations(struct decode *d, const struct decode_mutations *from, struct header_mutations *mutations);
+
+/* decode_format.c. NULL: `literal` is all of it (absent: it was empty), or it failed, naming the operator. */
+const struct format *mesh_decode_format(struct decode *d, const char *field, struct mesh_slice text,
+					struct mesh_slice *literal);
+
+/* The same text for all. NULL when it failed. */
+const struct format *mesh_decode_whole(struct decode *d, struct mesh_slice text);
+/* An expression and what takes the place of what it finds; one that would fail every request closes the route. */
+void mesh_decode_substitution(struct decode *d, const char *field,
+			      const struct Envoy__Type__Matcher__V3__RegexMatchAndSubstitute *message, struct regex **regex,
+			      struct mesh_slice *with, struct route *route);
+
+/* decode_metadata_match.c. False: of a kind that is not known. */
+struct Envoy__Type__Matcher__V3__MetadataMatcher;
+struct metadata_match;
+bool mesh_decode_metadata_match(struct decode *d, const struct Envoy__Type__Matcher__V3__MetadataMatcher *message,
+				struct metadata_match *match);
+
+/* decode_subset.c: `outer` (NULL allowed) where there is nothing to add to it. */
+struct subset_wish;
+const struct subset_wish *mesh_decode_subset(struct decode *d, const struct Envoy__Config__Core__V3__Metadata *metadata,
+					     const struct subset_wish *outer);
+
+/* decode_uri_template.c: a template as an expression, with a group for each variable, and what is written over it. */
+struct Envoy__Config__Core__V3__TypedExtensionConfig;
+/* Into route->regex_rewrite. False: not of that kind. */
+bool mesh_decode_uri_rewrite(struct decode *d, const struct Envoy__Config__Core__V3__TypedExtensionConfig *rewrite,
+			     const struct Envoy__Config__Core__V3__TypedExtensionConfig *match, struct route *route);
 #define MESH_DECODE_MUTATIONS(message) \
 	(&(struct decode_mutations){(message)->request_headers_to_add, (message)->n_request_headers_to_add, \
 				    (message)->request_headers_to_remove, (message)->n_request_headers_to_remove, \

@@ -5,11 +5,13 @@
  */
 #include "xds/decode.h"
 
+#include "base/header.h"
 #include "envoy/config/core/v3/base.pb-c.h"
 #include "envoy/config/listener/v3/listener_components.pb-c.h"
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb-c.h"
 #include "envoy/extensions/filters/network/rbac/v3/rbac.pb-c.h"
 #include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb-c.h"
+#include "envoy/type/v3/hash_policy.pb-c.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/wrappers.pb-c.h"
 
@@ -17,6 +19,7 @@
 
 typedef Envoy__Config__Listener__V3__Filter filter_message;
 typedef Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy tcp_message;
+typedef Envoy__Extensions__Filters__Network__TcpProxy__V3__TcpProxy__TunnelingConfig tunnel_message;
 
 void mesh_decode_chain_close(struct chain *chain, struct mesh_slice reason)
 {
@@ -82,6 +85,22 @@ static void tcp_clusters(struct decode *d, const tcp_message *message, struct ch
 	mesh_decode_pop(d);
 }
 
+static void tcp_hash(struct decode *d, const tcp_message *message, struct chain *chain)
+{
+	if (!message->n_hash_policy)
+		return;
+	switch (message->hash_policy[0]->policy_specifier_case) {
+	case ENVOY__TYPE__V3__HASH_POLICY__POLICY_SPECIFIER_SOURCE_IP:
+		chain->tcp_hash_source = true;
+		break;
+	case ENVOY__TYPE__V3__HASH_POLICY__POLICY_SPECIFIER_FILTER_STATE:
+		mesh_decode_warning(d, "hash_policy of a TCP proxy by filter_state: passed over");
+		break;
+	default:
+		mesh_decode_fail_field(d, "hash_policy[0].policy_specifier", "is required");
+	}
+}
+
 static void tcp_limits(struct decode *d, const tcp_message *message, struct chain *chain)
 {
 	chain->tcp_connect_attempts = mesh_decode_u32(message->max_connect_attempts, 1);
@@ -90,10 +109,53 @@ static void tcp_limits(struct decode *d, const tcp_message *message, struct chai
 	chain->tcp_idle_timeout_ns = mesh_decode_duration(d, "idle_timeout", message->idle_timeout, -1);
 	chain->tcp_duration_max_ns =
 		mesh_decode_duration(d, "max_downstream_connection_duration", message->max_downstream_connection_duration, 0);
-	if (message->n_hash_policy)
-		mesh_decode_warning(d, "hash_policy of a TCP proxy: connections are spread without regard to their source");
+	if (mesh_decode_count(d, "hash_policy", message->n_hash_policy, 1)) /* as Envoy */
+		tcp_hash(d, message, chain);
 	if (message->metadata_match)
 		mesh_decode_warning(d, "metadata_match of a TCP proxy: passed over");
+}
+
+/* Texts of it may stand for facts of the connection ("%..%"): those that do are not understood. */
+static bool plain_text(const char *text)
+{
+	return text && text[0] && mesh_header_value_valid(mesh_slice_of(text)) && !strchr(text, '%');
+}
+
+static bool tunnel_headers(struct decode *d, const tunnel_message *message, struct tunnel_config *tunnel)
+{
+	tunnel->headers = mesh_decode_array(d, message->n_headers_to_add, sizeof(*tunnel->headers));
+	tunnel->header_count = tunnel->headers ? message->n_headers_to_add : 0;
+	for (size_t i = 0; i < tunnel->header_count; i++) {
+		const Envoy__Config__Core__V3__HeaderValue *header = message->headers_to_add[i]->header;
+
+		if (!header || !mesh_header_name_valid(mesh_slice_of(header->key)) || !plain_text(header->value) ||
+		    header->raw_value.len || message->headers_to_add[i]->append_action)
+			return false;
+		tunnel->headers[i].name = mesh_decode_lower(d, header->key);
+		tunnel->headers[i].value = mesh_decode_text(d, header->value);
+	}
+	return true;
+}
+
+static void tunnel(struct decode *d, const tunnel_message *message, struct chain *chain)
+{
+	struct tunnel_config *tunnel = mesh_decode_array(d, 1, sizeof(*tunnel));
+	const char *what = NULL;
+
+	if (!tunnel || !mesh_decode_count(d, "tunneling_config.headers_to_add", message->n_headers_to_add, MESH_DECODE_FILTERS))
+		return;
+	tunnel->target = mesh_decode_required(d, "tunneling_config.hostname", message->hostname);
+	if (message->use_post || message->post_path[0])
+		what = "tunneling_config.use_post: not supported";
+	else if (!plain_text(message->hostname) || !mesh_header_word_valid(mesh_slice_of(message->hostname)))
+		what = "tunneling_config.hostname: only plain text is supported";
+	else if (!tunnel_headers(d, message, tunnel))
+		what = "tunneling_config.headers_to_add: only plain text is supported";
+	else if (message->request_id_extension || message->n_formatters || message->base.n_unknown_fields)
+		what = "tunneling_config: request_id_extension, formatters or an unknown field: not supported";
+	if (what && d->rc == 0)
+		mesh_decode_chain_close(chain, mesh_decode_note(d, "%s", what));
+	chain->tunnel = tunnel;
 }
 
 static void tcp_proxy(struct decode *d, const Google__Protobuf__Any *any, struct chain *chain)
@@ -110,7 +172,7 @@ static void tcp_proxy(struct decode *d, const Google__Protobuf__Any *any, struct
 		if (chain->kind == CHAIN_TCP && mesh_slice_equal(chain->tcp_cluster, MESH_SLICE(BLACK_HOLE)))
 			chain->kind = CHAIN_BLACKHOLE;
 		if (message->tunneling_config)
-			mesh_decode_chain_close(chain, mesh_decode_note(d, "tunneling_config: not supported"));
+			tunnel(d, message->tunneling_config, chain);
 		if (message->on_demand)
 			mesh_decode_chain_close(chain, mesh_decode_note(d, "on_demand: not supported"));
 		if (message->n_access_log)

@@ -16,13 +16,15 @@ typedef Envoy__Config__Cluster__V3__Cluster cluster_message;
 static enum cluster_kind cluster_kind(struct decode *d, const cluster_message *message)
 {
 	int type = (int)message->type;
+	enum cluster_kind kind = CLUSTER_UNSUPPORTED;
 
 	if (message->cluster_discovery_type_case == ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_CLUSTER_TYPE) {
 		mesh_decode_push(d, "cluster_type");
 		mesh_decode_required(d, "name", message->cluster_type->name);
-		mesh_decode_note(d, "\"%.100s\": unknown cluster type", message->cluster_type->name);
+		if (!mesh_decode_dns_kind(d, message->cluster_type->typed_config, &kind))
+			mesh_decode_note(d, "\"%.100s\": unknown cluster type", message->cluster_type->name);
 		mesh_decode_pop(d);
-		return CLUSTER_UNSUPPORTED;
+		return kind;
 	}
 	if (message->cluster_discovery_type_case != ENVOY__CONFIG__CLUSTER__V3__CLUSTER__CLUSTER_DISCOVERY_TYPE_TYPE)
 		return CLUSTER_STATIC; /* the value 0 of the enum */
@@ -41,6 +43,17 @@ static enum cluster_kind cluster_kind(struct decode *d, const cluster_message *m
 		mesh_decode_fail_field(d, "type", "%d: unknown", type);
 		return CLUSTER_UNSUPPORTED;
 	}
+}
+
+/* As Envoy, which takes the one endpoint as of the first priority, whatever is written. */
+static void logical(struct decode *d, struct endpoint_set *set)
+{
+	if (set->endpoint_count != 1 || set->count != 1) {
+		mesh_decode_fail(d, "must have one locality with one endpoint for type LOGICAL_DNS");
+		return;
+	}
+	set->localities[0].priority = 0;
+	set->priority_count = 1;
 }
 
 static void discovery(struct decode *d, const cluster_message *message, struct cluster_config *cluster)
@@ -68,9 +81,8 @@ static void discovery(struct decode *d, const cluster_message *message, struct c
 	    mesh_config_object_hold(&cluster->object, &cluster->inline_endpoints->object) < 0) {
 		mesh_config_object_release(cluster->inline_endpoints);
 		mesh_decode_nomem(d);
-	} else if (cluster->inline_endpoints && cluster->kind == CLUSTER_LOGICAL_DNS &&
-		   cluster->inline_endpoints->endpoint_count != 1) {
-		mesh_decode_fail(d, "must have one endpoint for type LOGICAL_DNS");
+	} else if (cluster->inline_endpoints && cluster->kind == CLUSTER_LOGICAL_DNS) {
+		logical(d, cluster->inline_endpoints);
 	}
 	mesh_decode_pop(d);
 }
@@ -108,35 +120,6 @@ static void transports(struct decode *d, const cluster_message *message, struct 
 	cluster->fallback.name = mesh_decode_text(d, message->transport_socket ? message->transport_socket->name : "");
 	cluster->fallback.tls = mesh_decode_transport(d, "transport_socket", message->transport_socket, true, &reason);
 	cluster->fallback.unsupported = reason.data != NULL;
-}
-
-static void breaker(struct decode *d, const Envoy__Config__Cluster__V3__CircuitBreakers *message,
-		    struct circuit_breaker *breaker)
-{
-	*breaker = (struct circuit_breaker){.connections = 1024, .pending = 1024, .requests = 1024, .retries = 3};
-	for (size_t i = 0; message && i < message->n_thresholds; i++) {
-		const Envoy__Config__Cluster__V3__CircuitBreakers__Thresholds *limits = message->thresholds[i];
-
-		if (limits->priority != ENVOY__CONFIG__CORE__V3__ROUTING_PRIORITY__DEFAULT)
-			continue;
-		breaker->connections = mesh_decode_u32(limits->max_connections, 1024);
-		breaker->pending = mesh_decode_u32(limits->max_pending_requests, 1024);
-		breaker->requests = mesh_decode_u32(limits->max_requests, 1024);
-		breaker->retries = mesh_decode_u32(limits->max_retries, 3);
-		breaker->track_remaining = limits->track_remaining;
-		breaker->has_budget = limits->retry_budget != NULL;
-		if (!limits->retry_budget)
-			continue;
-		mesh_decode_push_item(d, "circuit_breakers.thresholds", i);
-		breaker->budget_percent = 20;
-		if (limits->retry_budget->budget_percent)
-			breaker->budget_percent = mesh_decode_share(d, "retry_budget.budget_percent",
-								    limits->retry_budget->budget_percent->value);
-		breaker->budget_min = mesh_decode_u32(limits->retry_budget->min_retry_concurrency, 3);
-		mesh_decode_pop(d);
-	}
-	if (message && message->n_per_host_thresholds)
-		mesh_decode_warning(d, "circuit_breakers.per_host_thresholds of a cluster: passed over");
 }
 
 static void istio_metadata(struct decode *d, const cluster_message *message, struct cluster_config *cluster)
@@ -200,14 +183,8 @@ static void filters(struct decode *d, const cluster_message *message, struct clu
 
 static void passed_over(struct decode *d, const cluster_message *message)
 {
-	if (message->n_health_checks)
-		mesh_decode_warning(d, "health_checks of a cluster: passed over");
-	if (message->lb_subset_config)
-		mesh_decode_warning(d, "lb_subset_config of a cluster: passed over");
 	if (message->upstream_config)
 		mesh_decode_warning(d, "upstream_config of a cluster: passed over");
-	if (message->preconnect_policy)
-		mesh_decode_warning(d, "preconnect_policy of a cluster: passed over");
 }
 
 static void cluster_fields(struct decode *d, const cluster_message *message, struct cluster_config *cluster)
@@ -217,11 +194,14 @@ static void cluster_fields(struct decode *d, const cluster_message *message, str
 	cluster->connect_timeout_ns =
 		mesh_decode_duration_positive(d, "connect_timeout", message->connect_timeout, 5 * MESH_DECODE_NS);
 	discovery(d, message, cluster);
+	mesh_decode_cluster_dns(d, message, cluster);
 	mesh_decode_cluster_lb(d, message, cluster);
+	mesh_decode_original_dst(d, message, cluster);
 	transports(d, message, cluster);
-	breaker(d, message->circuit_breakers, &cluster->breaker);
+	mesh_decode_breakers(d, message, cluster);
 	mesh_decode_outlier(d, message->outlier_detection, &cluster->outlier);
 	mesh_decode_cluster_http(d, message, cluster);
+	mesh_decode_health_checks(d, message->n_health_checks, message->health_checks, cluster);
 	keepalive(d, message->upstream_connection_options, cluster);
 	istio_metadata(d, message, cluster);
 	filters(d, message, cluster);
@@ -251,6 +231,7 @@ struct cluster_config *mesh_decode_cluster(struct decode *d, struct mesh_slice b
 	if (cluster) {
 		d->object = &cluster->object;
 		cluster_fields(d, message, cluster);
+		cluster->stat_name = mesh_decode_text(d, message->alt_stat_name);
 	}
 	return mesh_decode_end(d, cluster);
 }

@@ -65,12 +65,11 @@ static void hash_function(struct decode *d, int function, int xx, int murmur, st
 	cluster->ring_murmur = function == murmur;
 }
 
-static void balance_factor(struct decode *d, const Google__Protobuf__UInt32Value *factor)
+static void balance_factor(struct decode *d, const Google__Protobuf__UInt32Value *factor, struct cluster_config *cluster)
 {
 	if (factor && factor->value && factor->value < 100)
 		mesh_decode_fail_field(d, "hash_balance_factor", "%u: must be 100 or more", factor->value);
-	else if (factor && factor->value)
-		mesh_decode_warning(d, "hash_balance_factor of a cluster: passed over, load is not bounded");
+	cluster->balance.hash_balance_factor = mesh_decode_u32(factor, 0);
 }
 
 static void hashing_config(struct decode *d, const typed_hashing *message, struct cluster_config *cluster)
@@ -79,9 +78,9 @@ static void hashing_config(struct decode *d, const typed_hashing *message, struc
 		return;
 	mesh_decode_push(d, "consistent_hashing_lb_config");
 	cluster->hash_by_hostname = message->use_hostname_for_hashing;
-	balance_factor(d, message->hash_balance_factor);
-	if (message->n_hash_policy)
-		mesh_decode_warning(d, "hash_policy of a cluster: passed over, the route's is in force");
+	balance_factor(d, message->hash_balance_factor, cluster);
+	mesh_decode_hash_policies(d, message->n_hash_policy, message->hash_policy, &cluster->balance.hash_policies,
+				  &cluster->balance.hash_policy_count);
 	mesh_decode_pop(d);
 }
 
@@ -97,7 +96,7 @@ static void ring_policy(struct decode *d,
 		cluster);
 	cluster->hash_by_hostname = message->use_hostname_for_hashing;
 	if (!message->consistent_hashing_lb_config)
-		balance_factor(d, message->hash_balance_factor);
+		balance_factor(d, message->hash_balance_factor, cluster);
 	hashing_config(d, message->consistent_hashing_lb_config, cluster);
 }
 
@@ -157,6 +156,6 @@ void mesh_decode_consistent_hashing(
 		return;
 	mesh_decode_push(d, "consistent_hashing_lb_config");
 	cluster->hash_by_hostname = message->use_hostname_for_hashing;
-	balance_factor(d, message->hash_balance_factor);
+	balance_factor(d, message->hash_balance_factor, cluster);
 	mesh_decode_pop(d);
 }

@@ -31,8 +31,8 @@ static void connections(struct decode *d, const Envoy__Config__Core__V3__HttpPro
 }
 
 /*
- * Server names and peer names from the request's host concern every TLS of the cluster. Connections are shared by all
- * hosts, so such a name cannot be checked: the choice is unusable rather than open to any certificate of its roots.
+ * Server names and peer names from the request's host concern every TLS of the cluster. A name to check without roots to
+ * check it by would be no check: such a choice is unusable.
  */
 static void automatic_names(struct decode *d, const Envoy__Config__Core__V3__UpstreamHttpProtocolOptions *message,
 			    struct cluster_config *cluster)
@@ -42,7 +42,8 @@ static void automatic_names(struct decode *d, const Envoy__Config__Core__V3__Ups
 	if (!message || !(message->auto_sni || message->auto_san_validation))
 		return;
 	mesh_decode_push(d, "upstream_http_protocol_options");
-	mesh_decode_push(d, message->auto_san_validation ? "auto_san_validation" : "auto_sni");
+	cluster->names.header = mesh_decode_lower(d, message->override_auto_sni_header);
+	mesh_decode_push(d, "auto_san_validation");
 	for (size_t i = 0; i <= cluster->match_count; i++) {
 		struct transport_choice *choice = i < cluster->match_count ? &cluster->matches[i] : &cluster->fallback;
 
@@ -50,9 +51,12 @@ static void automatic_names(struct decode *d, const Envoy__Config__Core__V3__Ups
 			continue;
 		choice->tls->upstream_auto_sni |= message->auto_sni;
 		choice->tls->upstream_auto_san |= message->auto_san_validation;
+		cluster->names.wanted = true;
+		if (!message->auto_san_validation || choice->tls->roots_name.data)
+			continue;
 		choice->unsupported = true;
 		if (!noted)
-			mesh_decode_note(d, "names from the request's host are not supported: set sni and subject names");
+			mesh_decode_note(d, "a name to check without roots to check it by");
 		noted = true;
 	}
 	mesh_decode_pop(d);
@@ -107,6 +111,8 @@ static void protocol(struct decode *d, const http_options *message, struct clust
 
 static void upstream_filters(struct decode *d, const http_options *message, struct cluster_config *cluster)
 {
+	if (message->n_request_mirror_policies)
+		mesh_decode_warning(d, "request_mirror_policies of a cluster: passed over");
 	for (size_t i = 0; i < message->n_http_filters && d->rc == 0; i++) {
 		const Envoy__Extensions__Filters__Network__HttpConnectionManager__V3__HttpFilter *filter =
 			message->http_filters[i];

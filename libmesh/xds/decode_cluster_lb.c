@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How a cluster balances and ejects: the old enum and its options, the policy extensions that replace it, panic and
- * locality settings, outlier detection. An unknown policy refuses the cluster by name.
+ * locality settings. An unknown policy refuses the cluster by name.
  */
 #include "xds/decode.h"
 
@@ -11,29 +11,67 @@
 #include "envoy/config/core/v3/base.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/client_side_weighted_round_robin/v3/client_side_weighted_round_robin.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/override_host/v3/override_host.pb-c.h"
+#include "contrib/envoy/extensions/load_balancing_policies/peak_ewma/v3alpha/peak_ewma.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/random/v3/random.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/subset/v3/subset.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/wrr_locality/v3/wrr_locality.pb-c.h"
+#include "envoy/type/v3/percent.pb-c.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/wrappers.pb-c.h"
 
 typedef Envoy__Config__Cluster__V3__Cluster cluster_message;
 
-static void locality_config(struct decode *d, const Envoy__Extensions__LoadBalancingPolicies__Common__V3__LocalityLbConfig *message,
-			    struct cluster_config *cluster)
+typedef Envoy__Extensions__LoadBalancingPolicies__Common__V3__LocalityLbConfig typed_locality;
+
+/* Envoy rounds it to a whole number. */
+static void zone_basics(struct decode *d, const Envoy__Type__V3__Percent *routing, const Google__Protobuf__UInt64Value *size,
+			struct zone_config *zone)
+{
+	double percent = routing ? mesh_decode_share(d, "zone_aware_lb_config.routing_enabled", routing->value) : 100;
+
+	zone->on = true;
+	zone->routing_percent = (uint32_t)(percent + 0.5);
+	zone->min_cluster_size = size ? size->value : 6;
+}
+
+static void zone_config(struct decode *d, const Envoy__Extensions__LoadBalancingPolicies__Common__V3__LocalityLbConfig__ZoneAwareLbConfig *message,
+			struct cluster_config *cluster)
+{
+	struct zone_config *zone = &cluster->balance.zone;
+
+	zone_basics(d, message->routing_enabled, message->min_cluster_size, zone);
+	cluster->fail_traffic_on_panic = message->fail_traffic_on_panic;
+	zone->force_local = message->force_local_zone || message->force_locality_direct_routing;
+	zone->force_min = message->force_local_zone ? mesh_decode_u32(message->force_local_zone->min_size, 1) : 1;
+	switch ((int)message->locality_basis) {
+	case ENVOY__EXTENSIONS__LOAD_BALANCING_POLICIES__COMMON__V3__LOCALITY_LB_CONFIG__ZONE_AWARE_LB_CONFIG__LOCALITY_BASIS__HEALTHY_HOSTS_NUM:
+		break;
+	case ENVOY__EXTENSIONS__LOAD_BALANCING_POLICIES__COMMON__V3__LOCALITY_LB_CONFIG__ZONE_AWARE_LB_CONFIG__LOCALITY_BASIS__HEALTHY_HOSTS_WEIGHT:
+		zone->by_weight = true;
+		break;
+	default:
+		mesh_decode_fail_field(d, "zone_aware_lb_config.locality_basis", "%d: unknown", (int)message->locality_basis);
+	}
+}
+
+static void locality_config(struct decode *d, const typed_locality *message, struct cluster_config *cluster)
 {
 	if (!message)
 		return;
+	mesh_decode_push(d, "locality_lb_config");
 	switch (message->locality_config_specifier_case) {
 	case ENVOY__EXTENSIONS__LOAD_BALANCING_POLICIES__COMMON__V3__LOCALITY_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_LOCALITY_WEIGHTED_LB_CONFIG:
 		cluster->locality_weighted = true;
 		break;
 	case ENVOY__EXTENSIONS__LOAD_BALANCING_POLICIES__COMMON__V3__LOCALITY_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_ZONE_AWARE_LB_CONFIG:
-		cluster->fail_traffic_on_panic = message->zone_aware_lb_config->fail_traffic_on_panic;
+		zone_config(d, message->zone_aware_lb_config, cluster);
 		break;
 	default:
 		break;
 	}
+	mesh_decode_pop(d);
 }
 
 static void choices(struct decode *d, const Google__Protobuf__UInt32Value *count,
@@ -47,10 +85,46 @@ static void choices(struct decode *d, const Google__Protobuf__UInt32Value *count
 		mesh_decode_fail_field(d, "active_request_bias", "must not be negative");
 }
 
-static void slow_start(struct decode *d, const Google__Protobuf__Duration *window, struct cluster_config *cluster)
+static void selection(struct decode *d, const Envoy__Extensions__LoadBalancingPolicies__LeastRequest__V3__LeastRequest *least,
+		      struct cluster_config *cluster)
 {
-	cluster->slow_start_ns = mesh_decode_duration(d, "slow_start_config.slow_start_window", window, 0);
+	switch ((int)least->selection_method) {
+	case ENVOY__EXTENSIONS__LOAD_BALANCING_POLICIES__LEAST_REQUEST__V3__LEAST_REQUEST__SELECTION_METHOD__N_CHOICES:
+		cluster->balance.full_scan = false;
+		break;
+	case ENVOY__EXTENSIONS__LOAD_BALANCING_POLICIES__LEAST_REQUEST__V3__LEAST_REQUEST__SELECTION_METHOD__FULL_SCAN:
+		cluster->balance.full_scan = true;
+		break;
+	default:
+		mesh_decode_fail_field(d, "selection_method", "%d: unknown", (int)least->selection_method);
+	}
+	cluster->balance.full_scan |= mesh_decode_bool(least->enable_full_scan, false); /* the older name of it */
 }
+
+/* The old and the new message have the same fields. An aggression that is none is 1, as in Envoy. */
+static void slow_start(struct decode *d, const Google__Protobuf__Duration *window,
+		       const Envoy__Config__Core__V3__RuntimeDouble *aggression, const Envoy__Type__V3__Percent *least,
+		       struct cluster_config *cluster)
+{
+	struct slow_start_config *config = &cluster->balance.slow_start;
+	double wanted = aggression ? aggression->default_value : 1;
+
+	mesh_decode_push(d, "slow_start_config");
+	config->window_ns = mesh_decode_duration(d, "slow_start_window", window, 0);
+	config->least = least ? mesh_decode_share(d, "min_weight_percent", least->value) / 100 : 0.1;
+	if (isnan(wanted) || wanted <= 0)
+		mesh_decode_warning(d, "aggression of a slow_start_config is not above 0: taken as 1");
+	else
+		config->aggression = wanted;
+	mesh_decode_pop(d);
+}
+
+#define SLOW_START(d, message, cluster) \
+	do { \
+		if (message) \
+			slow_start(d, (message)->slow_start_window, (message)->aggression, (message)->min_weight_percent, \
+				   cluster); \
+	} while (0)
 
 static bool policy_list(struct decode *d, const Envoy__Config__Cluster__V3__LoadBalancingPolicy *message,
 			struct cluster_config *cluster);
@@ -66,7 +140,7 @@ static bool simple_policy(struct decode *d, const Google__Protobuf__Any *any, st
 		cluster->lb = LB_ROUND_ROBIN;
 		if (robin) {
 			locality_config(d, robin->locality_lb_config, cluster);
-			slow_start(d, robin->slow_start_config ? robin->slow_start_config->slow_start_window : NULL, cluster);
+			SLOW_START(d, robin->slow_start_config, cluster);
 		}
 		mesh_decode_any_close(d);
 		return true;
@@ -79,7 +153,8 @@ static bool simple_policy(struct decode *d, const Google__Protobuf__Any *any, st
 		if (least) {
 			choices(d, least->choice_count, least->active_request_bias, cluster);
 			locality_config(d, least->locality_lb_config, cluster);
-			slow_start(d, least->slow_start_config ? least->slow_start_config->slow_start_window : NULL, cluster);
+			SLOW_START(d, least->slow_start_config, cluster);
+			selection(d, least, cluster);
 		}
 		mesh_decode_any_close(d);
 		return true;
@@ -96,14 +171,65 @@ static bool simple_policy(struct decode *d, const Google__Protobuf__Any *any, st
 	return false;
 }
 
+static bool peak_ewma(struct decode *d, const Google__Protobuf__Any *any, struct cluster_config *cluster)
+{
+	Envoy__Extensions__LoadBalancingPolicies__PeakEwma__V3alpha__PeakEwma *peak;
+	struct ewma_config *ewma = &cluster->balance.ewma;
+
+	if (!mesh_decode_any_is(any, &ONE_OF(peak_ewma__v3alpha, peak_ewma)))
+		return false;
+	peak = mesh_decode_any_open(d, "typed_config", any, &ONE_OF(peak_ewma__v3alpha, peak_ewma));
+	cluster->lb = LB_LEAST_REQUEST;
+	ewma->on = true;
+	if (peak) {
+		ewma->decay_ns = mesh_decode_duration_positive(d, "decay_time", peak->decay_time, 10 * MESH_DECODE_NS);
+		ewma->unknown_ns = mesh_decode_duration_positive(d, "default_rtt", peak->default_rtt, MESH_DECODE_NS / 100);
+	}
+	mesh_decode_any_close(d);
+	return true;
+}
+
+/* Policies that choose something and leave the endpoint to another one. */
+static bool outer_policy(struct decode *d, const Google__Protobuf__Any *any, struct cluster_config *cluster, bool *known)
+{
+	if (mesh_decode_any_is(any, &ONE_OF(subset__v3, subset))) {
+		Envoy__Extensions__LoadBalancingPolicies__Subset__V3__Subset *subset;
+
+		subset = mesh_decode_any_open(d, "typed_config", any, &ONE_OF(subset__v3, subset));
+		if (cluster->balance.subset)
+			mesh_decode_fail(d, "subsets of subsets: not supported");
+		mesh_decode_push(d, "subset_lb_policy");
+		*known = subset && policy_list(d, subset->subset_lb_policy, cluster);
+		mesh_decode_pop(d);
+		if (subset && d->rc == 0)
+			mesh_decode_subset_policy(d, any, subset->allow_redundant_keys, cluster);
+		mesh_decode_any_close(d);
+		return true;
+	}
+	if (mesh_decode_any_is(any, &ONE_OF(override_host__v3, override_host))) {
+		Envoy__Extensions__LoadBalancingPolicies__OverrideHost__V3__OverrideHost *outer;
+
+		outer = mesh_decode_any_open(d, "typed_config", any, &ONE_OF(override_host__v3, override_host));
+		mesh_decode_warning(d, "override_host: no request names its endpoint here, the fallback_policy balances all");
+		mesh_decode_push(d, "fallback_policy");
+		*known = outer && policy_list(d, outer->fallback_policy, cluster);
+		mesh_decode_pop(d);
+		mesh_decode_any_close(d);
+		return true;
+	}
+	return false;
+}
+
 static bool policy(struct decode *d, const Envoy__Config__Core__V3__TypedExtensionConfig *extension,
 		   struct cluster_config *cluster)
 {
 	const Google__Protobuf__Any *any = extension->typed_config;
-	bool known;
+	bool known = false;
 
-	if (simple_policy(d, any, cluster) || mesh_decode_hashing_policy(d, any, cluster))
+	if (simple_policy(d, any, cluster) || mesh_decode_hashing_policy(d, any, cluster) || peak_ewma(d, any, cluster))
 		return true;
+	if (outer_policy(d, any, cluster, &known))
+		return known;
 	if (mesh_decode_any_is(any, &ONE_OF(client_side_weighted_round_robin__v3, client_side_weighted_round_robin))) {
 		cluster->lb = LB_ROUND_ROBIN; /* weights from load reports never arrive, and without them it is round robin */
 		mesh_decode_warning(d, "client_side_weighted_round_robin: load reports are not read, plain round robin");
@@ -186,14 +312,12 @@ static void old_options(struct decode *d, const cluster_message *message, struct
 		mesh_decode_push(d, "least_request_lb_config");
 		choices(d, message->least_request_lb_config->choice_count, message->least_request_lb_config->active_request_bias,
 			cluster);
-		if (message->least_request_lb_config->slow_start_config)
-			slow_start(d, message->least_request_lb_config->slow_start_config->slow_start_window, cluster);
+		SLOW_START(d, message->least_request_lb_config->slow_start_config, cluster);
 		mesh_decode_pop(d);
 		break;
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_ROUND_ROBIN_LB_CONFIG:
 		mesh_decode_push(d, "round_robin_lb_config");
-		if (message->round_robin_lb_config->slow_start_config)
-			slow_start(d, message->round_robin_lb_config->slow_start_config->slow_start_window, cluster);
+		SLOW_START(d, message->round_robin_lb_config->slow_start_config, cluster);
 		mesh_decode_pop(d);
 		break;
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_RING_HASH_LB_CONFIG:
@@ -203,8 +327,6 @@ static void old_options(struct decode *d, const cluster_message *message, struct
 		mesh_decode_maglev(d, message->maglev_lb_config, cluster);
 		break;
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__LB_CONFIG_ORIGINAL_DST_LB_CONFIG:
-		if (message->original_dst_lb_config->use_http_header || message->original_dst_lb_config->metadata_key)
-			mesh_decode_warning(d, "original_dst_lb_config of a cluster: passed over");
 		break;
 	default:
 		break;
@@ -227,14 +349,31 @@ static void common_options(struct decode *d, const Envoy__Config__Cluster__V3__C
 		cluster->locality_weighted = true;
 		break;
 	case ENVOY__CONFIG__CLUSTER__V3__CLUSTER__COMMON_LB_CONFIG__LOCALITY_CONFIG_SPECIFIER_ZONE_AWARE_LB_CONFIG:
+		zone_basics(d, message->zone_aware_lb_config->routing_enabled, message->zone_aware_lb_config->min_cluster_size,
+			    &cluster->balance.zone);
 		cluster->fail_traffic_on_panic = message->zone_aware_lb_config->fail_traffic_on_panic;
 		break;
 	default:
 		break;
 	}
+	cluster->ignore_unchecked = message->ignore_new_hosts_until_first_hc;
+	cluster->close_on_set_change = message->close_connections_on_host_set_change;
 	if (!typed)
 		mesh_decode_consistent_hashing(d, message->consistent_hashing_lb_config, cluster);
 	mesh_decode_pop(d);
+}
+
+/* What a policy with settings of its own says must not be said elsewhere too, as in Envoy. */
+static void check_combination(struct decode *d, const cluster_message *message)
+{
+	const Envoy__Config__Cluster__V3__Cluster__CommonLbConfig *common = message->common_lb_config;
+
+	if (message->lb_subset_config)
+		mesh_decode_fail_field(d, "lb_subset_config", "cannot be combined with load_balancing_policy");
+	if (common && (common->locality_config_specifier_case || common->consistent_hashing_lb_config))
+		mesh_decode_fail_field(d, "common_lb_config",
+				       "zone_aware_lb_config, locality_weighted_lb_config and consistent_hashing_lb_config "
+				       "cannot be combined with load_balancing_policy");
 }
 
 void mesh_decode_cluster_lb(struct decode *d, const cluster_message *message, struct cluster_config *cluster)
@@ -242,6 +381,8 @@ void mesh_decode_cluster_lb(struct decode *d, const cluster_message *message, st
 	cluster->least_request_choices = 2;
 	cluster->least_request_bias = 1.0;
 	mesh_decode_hashing_defaults(cluster);
+	if (message->load_balancing_policy)
+		check_combination(d, message);
 	common_options(d, message->common_lb_config, message->load_balancing_policy != NULL, cluster);
 	if (message->load_balancing_policy) {
 		mesh_decode_push(d, "load_balancing_policy");
@@ -250,56 +391,10 @@ void mesh_decode_cluster_lb(struct decode *d, const cluster_message *message, st
 	} else {
 		old_policy(d, message, cluster);
 		old_options(d, message, cluster);
+		mesh_decode_subset_config(d, message, cluster);
 	}
 	if (cluster->kind == CLUSTER_ORIGINAL_DST && cluster->lb != LB_CLUSTER_PROVIDED)
 		mesh_decode_fail_field(d, "lb_policy", "must be CLUSTER_PROVIDED for type ORIGINAL_DST");
 	if (cluster->kind != CLUSTER_ORIGINAL_DST && cluster->kind != CLUSTER_UNSUPPORTED && cluster->lb == LB_CLUSTER_PROVIDED)
 		mesh_decode_fail_field(d, "lb_policy", "CLUSTER_PROVIDED is for type ORIGINAL_DST only");
-}
-
-static void ejection_times(struct decode *d, const Envoy__Config__Cluster__V3__OutlierDetection *message,
-			   struct outlier_config *outlier)
-{
-	outlier->interval_ns = mesh_decode_duration_positive(d, "interval", message->interval, 10 * MESH_DECODE_NS);
-	outlier->base_ejection_ns =
-		mesh_decode_duration_positive(d, "base_ejection_time", message->base_ejection_time, 30 * MESH_DECODE_NS);
-	outlier->max_ejection_ns =
-		mesh_decode_duration_positive(d, "max_ejection_time", message->max_ejection_time, 300 * MESH_DECODE_NS);
-	if (outlier->max_ejection_ns < outlier->base_ejection_ns)
-		outlier->max_ejection_ns = outlier->base_ejection_ns;
-	outlier->max_ejection_jitter_ns =
-		mesh_decode_duration(d, "max_ejection_time_jitter", message->max_ejection_time_jitter, 0);
-}
-
-void mesh_decode_outlier(struct decode *d, const Envoy__Config__Cluster__V3__OutlierDetection *message,
-			 struct outlier_config *outlier)
-{
-	if (!message)
-		return;
-	mesh_decode_push(d, "outlier_detection");
-	outlier->on = true;
-	outlier->consecutive_5xx = mesh_decode_u32(message->consecutive_5xx, 5);
-	outlier->consecutive_gateway = mesh_decode_u32(message->consecutive_gateway_failure, 5);
-	outlier->consecutive_local = mesh_decode_u32(message->consecutive_local_origin_failure, 5);
-	outlier->enforcing_5xx = mesh_decode_percent(d, "enforcing_consecutive_5xx", message->enforcing_consecutive_5xx, 100);
-	outlier->enforcing_gateway = mesh_decode_percent(d, "enforcing_consecutive_gateway_failure",
-							 message->enforcing_consecutive_gateway_failure, 0);
-	outlier->enforcing_local = mesh_decode_percent(d, "enforcing_consecutive_local_origin_failure",
-						       message->enforcing_consecutive_local_origin_failure, 100);
-	outlier->enforcing_success_rate =
-		mesh_decode_percent(d, "enforcing_success_rate", message->enforcing_success_rate, 100);
-	outlier->success_rate_minimum_hosts = mesh_decode_u32(message->success_rate_minimum_hosts, 5);
-	outlier->success_rate_request_volume = mesh_decode_u32(message->success_rate_request_volume, 100);
-	outlier->success_rate_stdev_factor = mesh_decode_u32(message->success_rate_stdev_factor, 1900);
-	outlier->enforcing_failure =
-		mesh_decode_percent(d, "enforcing_failure_percentage", message->enforcing_failure_percentage, 0);
-	outlier->failure_threshold =
-		mesh_decode_percent(d, "failure_percentage_threshold", message->failure_percentage_threshold, 85);
-	outlier->failure_minimum_hosts = mesh_decode_u32(message->failure_percentage_minimum_hosts, 5);
-	outlier->failure_request_volume = mesh_decode_u32(message->failure_percentage_request_volume, 50);
-	outlier->max_ejection_percent = mesh_decode_percent(d, "max_ejection_percent", message->max_ejection_percent, 10);
-	outlier->split_local = message->split_external_local_origin_errors;
-	outlier->always_eject_one = mesh_decode_bool(message->always_eject_one_host, false);
-	ejection_times(d, message, outlier);
-	mesh_decode_pop(d);
 }

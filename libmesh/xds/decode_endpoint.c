@@ -16,17 +16,18 @@
 typedef Envoy__Config__Endpoint__V3__LbEndpoint lb_endpoint;
 typedef Envoy__Config__Endpoint__V3__LocalityLbEndpoints lb_locality;
 
+/* The text goes by it, so it is in lower case there; as a host name it goes out as it was written. */
 static void host_name(struct decode *d, struct endpoint_config *endpoint, const char *name)
 {
 	size_t len = strlen(name);
+	struct mesh_slice lower;
 
 	if (len == 0 || len > 255) {
 		mesh_decode_fail_field(d, "address", len ? "longer than 255 bytes" : "must not be empty");
 		return;
 	}
-	endpoint->hostname = mesh_decode_lower(d, name);
-	endpoint->text = mesh_arena_printf(&d->object->arena, "%.*s:%u", (int)endpoint->hostname.len, endpoint->hostname.data,
-					   endpoint->port);
+	lower = mesh_decode_lower(d, name);
+	endpoint->text = mesh_arena_printf(&d->object->arena, "%.*s:%u", (int)lower.len, lower.data, endpoint->port);
 	if (!endpoint->text.data)
 		mesh_decode_nomem(d);
 }
@@ -37,6 +38,10 @@ static void socket_address(struct decode *d, const Envoy__Config__Core__V3__Sock
 	char text[MESH_ADDRESS_TEXT_BYTES];
 
 	mesh_decode_push(d, "socket_address");
+	if (names && socket->resolver_name[0])
+		mesh_decode_fail_field(d, "resolver_name", "\"%.60s\": must not be set in a DNS cluster", socket->resolver_name);
+	if (names)
+		endpoint->hostname = mesh_decode_text(d, socket->address);
 	endpoint->unsupported = socket->protocol != ENVOY__CONFIG__CORE__V3__SOCKET_ADDRESS__PROTOCOL__TCP;
 	if (socket->port_specifier_case != ENVOY__CONFIG__CORE__V3__SOCKET_ADDRESS__PORT_SPECIFIER_PORT_VALUE)
 		mesh_decode_fail_field(d, "port_value", "is required");
@@ -114,9 +119,34 @@ static void metadata(struct decode *d, const Envoy__Config__Core__V3__Metadata *
 	endpoint->transport_labels = mesh_decode_labels(d, mesh_decode_metadata(message, "envoy.transport_socket_match"),
 							&endpoint->transport_label_count);
 	mesh_decode_pop(d);
+	mesh_decode_push_key(d, "metadata.filter_metadata", "envoy.lb");
+	endpoint->lb_labels = mesh_decode_lb_labels(d, mesh_decode_metadata(message, "envoy.lb"), &endpoint->lb_label_count);
+	mesh_decode_pop(d);
 	endpoint->hash_key = mesh_decode_text(d, mesh_decode_value_text(mesh_decode_struct_get(
 							 mesh_decode_metadata(message, "envoy.lb"), "hash_key")));
 	endpoint->workload = mesh_decode_text(d, mesh_decode_value_text(mesh_decode_struct_get(istio, "workload")));
+}
+
+static void check(struct decode *d, const Envoy__Config__Endpoint__V3__Endpoint__HealthCheckConfig *message,
+		  struct endpoint_config *endpoint)
+{
+	struct endpoint_config other = {0};
+
+	if (!message)
+		return;
+	mesh_decode_push(d, "health_check_config");
+	endpoint->check = mesh_decode_array(d, 1, sizeof(*endpoint->check));
+	if (message->port_value)
+		other.port = mesh_decode_port(d, "port_value", message->port_value);
+	if (message->address)
+		address(d, message->address, &other, false);
+	if (endpoint->check) {
+		endpoint->check->off = message->disable_active_health_check;
+		endpoint->check->address = other.address;
+		endpoint->check->port = message->port_value ? (uint16_t)message->port_value : other.port;
+		endpoint->check->hostname = mesh_decode_text(d, message->hostname);
+	}
+	mesh_decode_pop(d);
 }
 
 static void endpoint(struct decode *d, const lb_endpoint *message, struct endpoint_config *endpoint, bool names)
@@ -129,8 +159,9 @@ static void endpoint(struct decode *d, const lb_endpoint *message, struct endpoi
 	}
 	mesh_decode_push(d, "endpoint");
 	address(d, inner->address, endpoint, names);
-	if (!endpoint->hostname.data)
-		endpoint->hostname = mesh_decode_lower(d, inner->hostname);
+	if (inner->hostname[0])
+		endpoint->hostname = mesh_decode_text(d, inner->hostname);
+	check(d, inner->health_check_config, endpoint);
 	mesh_decode_pop(d);
 	endpoint->health = health(d, (int)message->health_status);
 	endpoint->weight = weight(d, message->load_balancing_weight, 1);
@@ -212,6 +243,7 @@ static void policy(struct decode *d, const Envoy__Config__Endpoint__V3__ClusterL
 	set->overprovisioning = mesh_decode_u32(message->overprovisioning_factor, 140);
 	if (set->overprovisioning == 0)
 		mesh_decode_fail_field(d, "policy.overprovisioning_factor", "0: must be greater than 0");
+	set->weighted_priority_health = message->weighted_priority_health;
 	if (message->n_drop_overloads)
 		mesh_decode_warning(d, "policy.drop_overloads of an endpoint set: passed over");
 }

@@ -11,6 +11,8 @@
 #include "envoy/config/route/v3/route_components.pb-c.h"
 #include "envoy/type/matcher/v3/regex.pb-c.h"
 
+#define COOKIE_TAIL_MAX 4096
+
 typedef Envoy__Config__Route__V3__RouteAction__HashPolicy policy_message;
 
 static void rewrite(struct decode *d, const Envoy__Type__Matcher__V3__RegexMatchAndSubstitute *message,
@@ -48,6 +50,51 @@ static void header(struct decode *d, const Envoy__Config__Route__V3__RouteAction
 	mesh_decode_pop(d);
 }
 
+/* It goes into a response's header: nothing that would end the header, or begin another attribute. */
+static void check_cookie_text(struct decode *d, const char *field, const char *text)
+{
+	for (const char *at = text; *at; at++)
+		if ((unsigned char)*at < 0x20 || *at == 0x7f || *at == ';') {
+			mesh_decode_fail_field(d, field, "\"%.60s\": must have no control characters and no \";\"", text);
+			return;
+		}
+}
+
+/* "; Max-Age=.." and so on, in the order of Envoy. A ttl of 0 makes a cookie that lasts as long as the session. */
+static void cookie_tail(struct decode *d, const Envoy__Config__Route__V3__RouteAction__HashPolicy__Cookie *message,
+			struct hash_policy *policy)
+{
+	int64_t ttl_s = mesh_decode_duration(d, "ttl", message->ttl, 0) / MESH_DECODE_NS;
+	struct buf tail;
+	int rc = 0;
+
+	mesh_buf_init(&tail, d->mem, COOKIE_TAIL_MAX);
+	check_cookie_text(d, "name", message->name);
+	check_cookie_text(d, "path", message->path);
+	if (ttl_s)
+		rc = mesh_buf_printf(&tail, "; Max-Age=%lld", (long long)ttl_s);
+	if (!rc && message->path[0])
+		rc = mesh_buf_printf(&tail, "; Path=%s", message->path);
+	for (size_t i = 0; i < message->n_attributes && !rc && d->rc == 0; i++) {
+		const char *name = message->attributes[i]->name, *value = message->attributes[i]->value;
+
+		mesh_decode_push_item(d, "attributes", i);
+		mesh_decode_required(d, "name", name);
+		check_cookie_text(d, "name", name);
+		check_cookie_text(d, "value", value);
+		mesh_decode_pop(d);
+		rc = mesh_buf_printf(&tail, "; %s%s%s", name, value[0] ? "=" : "", value);
+	}
+	rc = rc ? rc : mesh_buf_printf(&tail, "; HttpOnly");
+	if (rc == MESH_ERROR_NOMEM)
+		mesh_decode_nomem(d);
+	else if (rc)
+		mesh_decode_fail(d, "its path and attributes are longer than %d bytes", COOKIE_TAIL_MAX);
+	else if (d->rc == 0)
+		policy->cookie_tail = mesh_decode_bytes(d, mesh_buf_slice(&tail));
+	mesh_buf_free(&tail);
+}
+
 static void cookie(struct decode *d, const Envoy__Config__Route__V3__RouteAction__HashPolicy__Cookie *message,
 		   struct hash_policy *policy)
 {
@@ -55,7 +102,7 @@ static void cookie(struct decode *d, const Envoy__Config__Route__V3__RouteAction
 	policy->source = HASH_COOKIE;
 	policy->name = mesh_decode_required(d, "name", message->name);
 	if (message->ttl)
-		mesh_decode_warning(d, "ttl of a hash_policy's cookie: no cookie is made for requests without one");
+		cookie_tail(d, message, policy);
 	mesh_decode_pop(d);
 }
 
@@ -91,17 +138,20 @@ static bool hash_policy(struct decode *d, const policy_message *message, struct 
 	}
 }
 
-void mesh_decode_hash_policies(struct decode *d, size_t count, policy_message *const *messages, struct route *route)
+void mesh_decode_hash_policies(struct decode *d, size_t count, policy_message *const *messages,
+			       struct hash_policy **policies, size_t *policy_count)
 {
+	struct hash_policy *made;
+
 	if (!count || !mesh_decode_count(d, "hash_policy", count, MESH_DECODE_FILTERS))
 		return;
-	route->hash_policies = mesh_decode_array(d, count, sizeof(*route->hash_policies));
-	for (size_t i = 0; route->hash_policies && i < count && d->rc == 0; i++) {
+	*policies = made = mesh_decode_array(d, count, sizeof(*made));
+	for (size_t i = 0; made && i < count && d->rc == 0; i++) {
 		mesh_decode_push_item(d, "hash_policy", i);
-		if (hash_policy(d, messages[i], &route->hash_policies[route->hash_policy_count]))
-			route->hash_policy_count++;
+		if (hash_policy(d, messages[i], &made[*policy_count]))
+			++*policy_count;
 		else
-			route->hash_policies[route->hash_policy_count] = (struct hash_policy){0};
+			made[*policy_count] = (struct hash_policy){0};
 		mesh_decode_pop(d);
 	}
 }

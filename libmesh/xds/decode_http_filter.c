@@ -34,6 +34,7 @@ static bool decode_router(struct decode *d, const Google__Protobuf__Any *any, st
 
 	filter->kind = HTTP_FILTER_ROUTER;
 	message = mesh_decode_any_open(d, "typed_config", any, &envoy__extensions__filters__http__router__v3__router__descriptor);
+	filter->suppress_envoy_headers = message && message->suppress_envoy_headers;
 	if (message && message->n_upstream_http_filters)
 		fail_closed(filter, mesh_decode_note(d, "upstream_http_filters: not supported"));
 	mesh_decode_any_close(d);
@@ -273,6 +274,8 @@ void mesh_decode_http_filters(struct decode *d, size_t count, filter_message **m
 			mesh_decode_fail(d, "the router must be the last filter");
 		mesh_decode_pop(d);
 	}
+	if (d->rc == 0 && http->filter_count)
+		http->suppress_envoy_headers = http->filters[http->filter_count - 1].suppress_envoy_headers;
 	/* One that fails closed may stand for a router with settings that are not understood. */
 	if (d->rc == 0 && (http->filter_count == 0 || (http->filters[http->filter_count - 1].kind != HTTP_FILTER_ROUTER &&
 						       http->filters[http->filter_count - 1].kind != HTTP_FILTER_FAIL_CLOSED)))

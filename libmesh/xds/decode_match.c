@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Matchers: strings, headers, query parameters, address ranges, shares of requests, URI templates. A kind that is not
+ * Matchers: strings, headers, query parameters, address ranges, shares of requests. A kind that is not
  * known is said to be so; what follows from that is for the owner of the matcher to decide.
  */
 #include "xds/decode.h"
@@ -11,7 +11,6 @@
 #include "envoy/config/core/v3/address.pb-c.h"
 #include "envoy/config/core/v3/base.pb-c.h"
 #include "envoy/config/route/v3/route_components.pb-c.h"
-#include "envoy/extensions/path/match/uri_template/v3/uri_template_match.pb-c.h"
 #include "envoy/type/matcher/v3/string.pb-c.h"
 #include "google/protobuf/any.pb-c.h"
 #include "google/protobuf/wrappers.pb-c.h"
@@ -171,7 +170,8 @@ bool mesh_decode_query_match(struct decode *d, const Envoy__Config__Route__V3__Q
 		return known;
 	case ENVOY__CONFIG__ROUTE__V3__QUERY_PARAMETER_MATCHER__QUERY_PARAMETER_MATCH_SPECIFIER_PRESENT_MATCH:
 		match->present_only = true;
-		return matcher->present_match; /* asking for absence is not expressible here */
+		match->absent = !matcher->present_match;
+		return true;
 	default:
 		match->present_only = true;
 		return true;
@@ -231,81 +231,4 @@ struct fraction mesh_decode_fraction(struct decode *d, const Envoy__Config__Core
 	if (!share->default_value)
 		mesh_decode_fail_field(d, "default_value", "is required");
 	return mesh_decode_fractional(d, "default_value.denominator", share->default_value);
-}
-
-/*
- * One segment of a template as an expression: "*" or "{name}" is one segment, "**" or "{name=**}" any number, the rest is
- * literal. False: not a template that is known.
- */
-static bool template_segment(struct buf *out, struct mesh_slice segment, int *rc)
-{
-	ptrdiff_t equals;
-
-	if (segment.len >= 2 && segment.data[0] == '{' && segment.data[segment.len - 1] == '}') {
-		segment = mesh_slice_make(segment.data + 1, segment.len - 2);
-		equals = mesh_slice_find(segment, '=');
-		segment = equals < 0 ? MESH_SLICE("*")
-				     : mesh_slice_make(segment.data + equals + 1, segment.len - (size_t)equals - 1);
-	}
-	if (mesh_slice_equal(segment, MESH_SLICE("**"))) {
-		*rc = mesh_buf_append(out, MESH_SLICE(".*"));
-		return true;
-	}
-	if (mesh_slice_equal(segment, MESH_SLICE("*"))) {
-		*rc = mesh_buf_append(out, MESH_SLICE("[^/]+"));
-		return true;
-	}
-	for (size_t i = 0; i < segment.len; i++) {
-		if (strchr("*{}=", segment.data[i]))
-			return false;
-	}
-	for (size_t i = 0; i < segment.len && *rc == 0; i++) {
-		bool plain = (mesh_char_lower(segment.data[i]) >= 'a' && mesh_char_lower(segment.data[i]) <= 'z') ||
-			     (segment.data[i] >= '0' && segment.data[i] <= '9') || (segment.data[i] & 0x80);
-
-		*rc = mesh_buf_printf(out, plain ? "%c" : "\\%c", segment.data[i]);
-	}
-	return true;
-}
-
-static struct regex *template_regex(struct decode *d, const char *template)
-{
-	struct mesh_slice rest = mesh_slice_of(template);
-	struct regex *regex = NULL;
-	struct buf pattern;
-	bool good = rest.len > 0 && rest.data[0] == '/';
-	int rc = 0;
-
-	mesh_buf_init(&pattern, d->mem, MESH_DECODE_PATTERN);
-	mesh_slice_cut(&rest, '/');
-	while (good && rc == 0 && rest.data) {
-		struct mesh_slice segment = mesh_slice_cut(&rest, '/');
-
-		rc = mesh_buf_append(&pattern, MESH_SLICE("/"));
-		good = rc == 0 && template_segment(&pattern, segment, &rc);
-	}
-	if (rc == MESH_ERROR_NOMEM)
-		mesh_decode_nomem(d);
-	else if (!good || rc < 0)
-		mesh_decode_fail_field(d, "path_template", "\"%.100s\": not a path template", template);
-	else
-		regex = decode_pattern(d, "path_template", mesh_buf_slice(&pattern));
-	mesh_buf_free(&pattern);
-	return regex;
-}
-
-struct regex *mesh_decode_uri_template(struct decode *d, const Google__Protobuf__Any *any)
-{
-	const ProtobufCMessageDescriptor *type =
-		&envoy__extensions__path__match__uri_template__v3__uri_template_match_config__descriptor;
-	Envoy__Extensions__Path__Match__UriTemplate__V3__UriTemplateMatchConfig *message;
-	struct regex *regex = NULL;
-
-	if (!mesh_decode_any_is(any, type))
-		return NULL;
-	message = mesh_decode_any_open(d, "typed_config", any, type);
-	if (message)
-		regex = template_regex(d, message->path_template);
-	mesh_decode_any_close(d);
-	return regex;
 }

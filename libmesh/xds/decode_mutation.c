@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Header changes of routes, virtual hosts and clusters. Values are literal: one that Envoy would compute from the request
- * is not guessed at, its owner fails closed.
- */
+/* Header changes of routes, virtual hosts and clusters; a value may be put together for each request (decode_format.c). */
 #include "xds/decode.h"
 
 #include "base/header.h"
@@ -20,24 +17,10 @@ static void check_name(struct decode *d, const char *field, const char *name)
 		mesh_decode_fail_field(d, field, "\"%.60s\": not a header name", name);
 }
 
-/* "%%" is a per cent sign; any other "%" begins something to compute. False: there is such a thing. */
-static bool literal(struct decode *d, struct mesh_slice text, struct mesh_slice *value)
-{
-	char *copy = (char *)mesh_decode_bytes(d, text).data;
-	size_t len = 0;
-
-	*value = mesh_slice_make(copy, 0);
-	for (size_t i = 0; copy && i < text.len; i++) {
-		if (text.data[i] == '%' && (i + 1 >= text.len || text.data[++i] != '%'))
-			return false;
-		copy[len++] = text.data[i];
-	}
-	value->len = len;
-	return true;
-}
-
 static enum header_append append_action(struct decode *d, const value_option *message)
 {
+	if (message->append && message->append_action)
+		mesh_decode_fail_field(d, "append", "must not be set beside append_action");
 	if (message->append)
 		return message->append->value ? HEADER_APPEND : HEADER_OVERWRITE_OR_ADD;
 	switch ((int)message->append_action) {
@@ -55,8 +38,7 @@ static enum header_append append_action(struct decode *d, const value_option *me
 	}
 }
 
-static void mutation(struct decode *d, const value_option *message, struct header_mutation *mutation,
-		     struct mesh_slice *reason)
+static void mutation(struct decode *d, const value_option *message, struct header_mutation *mutation)
 {
 	const Envoy__Config__Core__V3__HeaderValue *header = message->header;
 	struct mesh_slice value;
@@ -70,26 +52,25 @@ static void mutation(struct decode *d, const value_option *message, struct heade
 	mutation->name = mesh_decode_lower(d, header->key);
 	value = header->raw_value.len ? mesh_slice_make(header->raw_value.data, header->raw_value.len)
 				      : mesh_slice_of(header->value);
-	if (!literal(d, value, &mutation->value)) {
-		value = mesh_decode_note(d, "value: computed values are not supported");
-		*reason = reason->data ? *reason : value;
-	} else if (mutation->value.len > 0 && !mesh_header_value_valid(mutation->value)) {
+	if (value.len > 0 && !mesh_header_value_valid(mesh_slice_trim(value)))
 		mesh_decode_fail_field(d, "value", "not a header value");
-	}
+	else
+		mutation->format = mesh_decode_format(d, "value", value, &mutation->value);
+	mutation->value = mesh_slice_trim(mutation->value);
 	mesh_decode_pop(d);
 	mutation->how = append_action(d, message);
 	mutation->keep_empty = message->keep_empty_value;
 }
 
 static struct header_mutation *mutations(struct decode *d, const char *field, value_option **messages, size_t n,
-					 size_t *count, struct mesh_slice *reason)
+					 size_t *count)
 {
 	struct header_mutation *items = mesh_decode_array(d, n, sizeof(*items));
 
 	*count = items ? n : 0;
 	for (size_t i = 0; i < *count && d->rc == 0; i++) {
 		mesh_decode_push_item(d, field, i);
-		mutation(d, messages[i], &items[i], reason);
+		mutation(d, messages[i], &items[i]);
 		mesh_decode_pop(d);
 	}
 	return items;
@@ -109,15 +90,14 @@ static struct mesh_slice *removals(struct decode *d, const char *field, char **n
 	return items;
 }
 
-void mesh_decode_mutations(struct decode *d, const struct decode_mutations *from, struct header_mutations *to,
-			   struct mesh_slice *reason)
+void mesh_decode_mutations(struct decode *d, const struct decode_mutations *from, struct header_mutations *to)
 {
 	to->request_add = mutations(d, "request_headers_to_add", from->request_add, from->request_add_count,
-				    &to->request_add_count, reason);
+				    &to->request_add_count);
 	to->request_remove = removals(d, "request_headers_to_remove", from->request_remove, from->request_remove_count,
 				      &to->request_remove_count);
 	to->response_add = mutations(d, "response_headers_to_add", from->response_add, from->response_add_count,
-				     &to->response_add_count, reason);
+				     &to->response_add_count);
 	to->response_remove = removals(d, "response_headers_to_remove", from->response_remove, from->response_remove_count,
 				       &to->response_remove_count);
 }

@@ -16,24 +16,41 @@
 typedef Envoy__Config__Route__V3__RouteConfiguration config_message;
 typedef Envoy__Config__Route__V3__VirtualHost host_message;
 
+/* No request here is taken for one of the mesh's own, so what is asked of those from outside is asked of all. */
+static void require_tls(struct decode *d, const host_message *message, struct virtual_host *host)
+{
+	switch ((int)message->require_tls) {
+	case ENVOY__CONFIG__ROUTE__V3__VIRTUAL_HOST__TLS_REQUIREMENT_TYPE__NONE:
+		return;
+	case ENVOY__CONFIG__ROUTE__V3__VIRTUAL_HOST__TLS_REQUIREMENT_TYPE__EXTERNAL_ONLY:
+	case ENVOY__CONFIG__ROUTE__V3__VIRTUAL_HOST__TLS_REQUIREMENT_TYPE__ALL:
+		break;
+	default:
+		mesh_decode_fail_field(d, "require_tls", "%d: unknown", (int)message->require_tls);
+	}
+	host->tls_route = mesh_decode_array(d, 1, sizeof(*host->tls_route));
+	if (host->tls_route)
+		*host->tls_route = (struct route){.kind = ROUTE_REDIRECT, .redirect_to_tls = true, .redirect_status = 301,
+						  .redirect_scheme = MESH_SLICE("https"), .timeout_ns = -1, .idle_timeout_ns = -1};
+}
+
 static void host_scope(struct decode *d, const host_message *message, struct virtual_host *host, struct route_scope *scope)
 {
 	struct mesh_slice reason = {NULL, 0};
 
-	mesh_decode_mutations(d, MESH_DECODE_MUTATIONS(message), &host->mutations, &reason);
+	mesh_decode_mutations(d, MESH_DECODE_MUTATIONS(message), &host->mutations);
 	for (size_t i = 0; i < message->n_typed_per_filter_config && d->rc == 0; i++)
 		mesh_decode_per_filter(d, message->typed_per_filter_config[i]->key, message->typed_per_filter_config[i]->value,
 				       scope);
-	if (message->require_tls)
-		reason = mesh_decode_note(d, "require_tls: not supported");
+	require_tls(d, message, host);
 	if (message->n_rate_limits)
 		reason = mesh_decode_note(d, "rate_limits: not supported");
 	if (message->base.n_unknown_fields)
 		reason = mesh_decode_note(d, "matcher or another unknown field: not supported");
 	if (message->cors)
 		mesh_decode_warning(d, "cors of a virtual host: passed over");
-	if (message->n_request_mirror_policies)
-		mesh_decode_warning(d, "request_mirror_policies of a virtual host: passed over");
+	scope->mirrors = mesh_decode_mirrors(d, message->n_request_mirror_policies, message->request_mirror_policies,
+					     scope->mirrors);
 	if (reason.data && !scope->reason.data)
 		scope->reason = reason;
 }
@@ -56,7 +73,9 @@ static void virtual_host(struct decode *d, const host_message *message, const st
 		host->domains[i] = mesh_decode_lower(d, message->domains[i]);
 	}
 	host_scope(d, message, host, &scope);
-	host->retry = mesh_decode_retry(d, message->retry_policy);
+	host->retry = mesh_decode_retry_any(d, message->retry_policy, message->retry_policy_typed_config);
+	host->hedge = mesh_decode_hedge(d, message->hedge_policy);
+	host->include_timeout_retry = message->include_is_timeout_retry_header;
 	host->include_attempt_count = message->include_request_attempt_count;
 	host->include_attempt_count_response = message->include_attempt_count_in_response;
 	host->retry_shadow_buffer_bytes = mesh_decode_u32(message->per_request_buffer_limit_bytes, 0);
@@ -183,21 +202,19 @@ static void config_fields(struct decode *d, const config_message *message, struc
 	struct mesh_slice reason = {NULL, 0};
 
 	config->ignore_port = message->ignore_port_in_host_matching;
-	mesh_decode_mutations(d, MESH_DECODE_MUTATIONS(message), &config->mutations, &reason);
+	mesh_decode_mutations(d, MESH_DECODE_MUTATIONS(message), &config->mutations);
 	internal_headers(d, message, config);
+	scope.mirrors = mesh_decode_mirrors(d, message->n_request_mirror_policies, message->request_mirror_policies, NULL);
 	for (size_t i = 0; i < message->n_typed_per_filter_config && d->rc == 0; i++)
 		mesh_decode_per_filter(d, message->typed_per_filter_config[i]->key, message->typed_per_filter_config[i]->value,
 				       &scope);
 	if (message->vhds)
 		reason = mesh_decode_note(d, "vhds: not supported");
-	if (message->vhost_header[0] != '\0')
-		reason = mesh_decode_note(d, "vhost_header: not supported");
-	if (message->ignore_path_parameters_in_path_matching)
-		reason = mesh_decode_note(d, "ignore_path_parameters_in_path_matching: not supported");
+	config->host_header = mesh_decode_lower(d, message->vhost_header);
+	scope.no_parameters = message->ignore_path_parameters_in_path_matching;
+	config->specific_wins = message->most_specific_header_mutations_wins;
 	if (message->base.n_unknown_fields)
 		reason = mesh_decode_note(d, "unknown field: not supported");
-	if (message->most_specific_header_mutations_wins)
-		mesh_decode_warning(d, "most_specific_header_mutations_wins of a route configuration: passed over");
 	if (!scope.reason.data)
 		scope.reason = reason;
 	config->hosts = mesh_decode_array(d, message->n_virtual_hosts, sizeof(*config->hosts));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where a route sends a request and how: clusters, timeouts, retries, rewrites. What would change where or what is sent
- * and is not understood closes the route; what only adds work beside it (mirrors) is passed over.
+ * and is not understood closes the route; what only adds work beside it is passed over.
  */
 #include "xds/decode.h"
 
@@ -38,23 +38,24 @@ static void weighted_cluster(struct decode *d, const Envoy__Config__Route__V3__W
 			     struct route *route, struct weighted_cluster *cluster)
 {
 	struct route_scope scope = {0};
-	struct mesh_slice reason = {NULL, 0};
 
 	if (message->name[0] == '\0' && message->cluster_header[0] != '\0')
-		closed(d, route, "cluster_header");
+		cluster->cluster_header = mesh_decode_lower(d, message->cluster_header);
 	else
 		cluster->name = mesh_decode_required(d, "name", message->name);
+	if (message->name[0] != '\0' && message->cluster_header[0] != '\0')
+		mesh_decode_fail_field(d, "cluster_header", "must not be set beside name");
+	if (!message->weight)
+		mesh_decode_fail_field(d, "weight", "is required");
 	cluster->hash = mesh_slice_hash(cluster->name);
 	cluster->weight = mesh_decode_u32(message->weight, 0);
-	mesh_decode_mutations(d, MESH_DECODE_MUTATIONS(message), &cluster->mutations, &reason);
+	mesh_decode_mutations(d, MESH_DECODE_MUTATIONS(message), &cluster->mutations);
 	if (message->host_rewrite_specifier_case ==
 	    ENVOY__CONFIG__ROUTE__V3__WEIGHTED_CLUSTER__CLUSTER_WEIGHT__HOST_REWRITE_SPECIFIER_HOST_REWRITE_LITERAL)
 		cluster->host_rewrite = authority(d, message->host_rewrite_literal);
 	if (message->base.n_unknown_fields)
 		closed(d, route, "(unknown field)");
-	cluster->has_subset = message->metadata_match != NULL;
-	if (cluster->has_subset)
-		mesh_decode_warning(d, "metadata_match of a weighted cluster: passed over");
+	cluster->subset = mesh_decode_subset(d, message->metadata_match, route->subset);
 	for (size_t i = 0; i < message->n_typed_per_filter_config && d->rc == 0; i++)
 		mesh_decode_per_filter(d, message->typed_per_filter_config[i]->key, message->typed_per_filter_config[i]->value,
 				       &scope);
@@ -64,8 +65,8 @@ static void weighted_cluster(struct decode *d, const Envoy__Config__Route__V3__W
 	cluster->cors_filter = scope.cors_filter;
 	if (scope.authz_filter.data)
 		closed(d, route, "typed_per_filter_config"); /* authorization by the cluster drawn */
-	if (scope.reason.data || reason.data)
-		mesh_decode_route_close(route, scope.reason.data ? scope.reason : reason);
+	if (scope.reason.data)
+		mesh_decode_route_close(route, scope.reason);
 }
 
 static void weighted_clusters(struct decode *d, const Envoy__Config__Route__V3__WeightedCluster *message, struct route *route)
@@ -89,8 +90,11 @@ static void weighted_clusters(struct decode *d, const Envoy__Config__Route__V3__
 	route->weighted_total = (uint32_t)total;
 	if (message->base.n_unknown_fields)
 		closed(d, route, "(unknown field)");
-	if (message->random_value_specifier_case != ENVOY__CONFIG__ROUTE__V3__WEIGHTED_CLUSTER__RANDOM_VALUE_SPECIFIER__NOT_SET)
-		mesh_decode_warning(d, "random_value_specifier of weighted clusters: passed over, drawn at random");
+	if (message->random_value_specifier_case == ENVOY__CONFIG__ROUTE__V3__WEIGHTED_CLUSTER__RANDOM_VALUE_SPECIFIER_HEADER_NAME)
+		route->weighted_header = mesh_decode_lower(d, message->header_name);
+	else if (message->random_value_specifier_case ==
+		 ENVOY__CONFIG__ROUTE__V3__WEIGHTED_CLUSTER__RANDOM_VALUE_SPECIFIER_USE_HASH_POLICY)
+		route->weighted_by_hash = mesh_decode_bool(message->use_hash_policy, false);
 	mesh_decode_pop(d);
 }
 
@@ -128,20 +132,20 @@ static void destination(struct decode *d, const action_message *message, struct 
 	}
 }
 
-static void regex_rewrite(struct decode *d, const Envoy__Type__Matcher__V3__RegexMatchAndSubstitute *message,
-			  struct route *route)
+void mesh_decode_substitution(struct decode *d, const char *field,
+			      const Envoy__Type__Matcher__V3__RegexMatchAndSubstitute *message, struct regex **regex,
+			      struct mesh_slice *with, struct route *route)
 {
 	struct buf tried;
 	int rc;
 
-	mesh_decode_push(d, "regex_rewrite");
+	mesh_decode_push(d, field);
 	mesh_decode_push(d, "pattern");
-	route->regex_rewrite = mesh_decode_regex(d, message->pattern);
+	*regex = mesh_decode_regex(d, message->pattern);
 	mesh_decode_pop(d);
-	route->regex_rewrite_with = mesh_decode_text(d, message->substitution);
+	*with = mesh_decode_text(d, message->substitution);
 	mesh_buf_init(&tried, d->mem, 0);
-	rc = route->regex_rewrite ? mesh_regex_replace(route->regex_rewrite, MESH_SLICE(""), route->regex_rewrite_with, &tried)
-				  : 0;
+	rc = *regex ? mesh_regex_replace(*regex, MESH_SLICE(""), *with, &tried) : 0;
 	mesh_buf_free(&tried);
 	if (rc == MESH_ERROR_NOMEM)
 		mesh_decode_nomem(d);
@@ -150,20 +154,38 @@ static void regex_rewrite(struct decode *d, const Envoy__Type__Matcher__V3__Rege
 	mesh_decode_pop(d);
 }
 
-static void path_rewrite(struct decode *d, const action_message *message, struct route *route)
+static void path_rewrite(struct decode *d, const action_message *message, const Envoy__Config__Route__V3__RouteMatch *match,
+			 struct route *route)
 {
-	if (message->prefix_rewrite[0] != '\0' && message->regex_rewrite)
-		mesh_decode_fail_field(d, "regex_rewrite", "must not be set beside prefix_rewrite");
+	const Envoy__Config__Core__V3__TypedExtensionConfig *policy =
+		match && match->path_specifier_case ==
+				 ENVOY__CONFIG__ROUTE__V3__ROUTE_MATCH__PATH_SPECIFIER_PATH_MATCH_POLICY
+			? match->path_match_policy
+			: NULL;
+	struct mesh_slice literal;
+
+	if ((message->prefix_rewrite[0] != '\0') + (message->regex_rewrite != NULL) + (message->path_rewrite_policy != NULL) +
+		    (message->path_rewrite[0] != '\0') >
+	    1)
+		mesh_decode_fail_field(d, "regex_rewrite",
+				       "only one of prefix_rewrite, regex_rewrite, path_rewrite_policy and path_rewrite");
+	if (message->prefix_rewrite[0] != '\0' && policy)
+		mesh_decode_fail_field(d, "prefix_rewrite", "must not be set beside path_match_policy");
 	route->has_prefix_rewrite = message->prefix_rewrite[0] != '\0';
 	route->prefix_rewrite = mesh_decode_text(d, message->prefix_rewrite);
 	if (route->prefix_rewrite.data && !mesh_header_value_valid(route->prefix_rewrite))
 		mesh_decode_fail_field(d, "prefix_rewrite", "\"%.60s\": not a header value", message->prefix_rewrite);
 	if (message->regex_rewrite)
-		regex_rewrite(d, message->regex_rewrite, route);
-	if (message->path_rewrite_policy)
+		mesh_decode_substitution(d, "regex_rewrite", message->regex_rewrite, &route->regex_rewrite,
+					 &route->regex_rewrite_with, route);
+	if (message->path_rewrite_policy &&
+	    !mesh_decode_uri_rewrite(d, message->path_rewrite_policy, policy, route))
 		closed(d, route, "path_rewrite_policy");
-	if (message->path_rewrite[0] != '\0')
-		closed(d, route, "path_rewrite");
+	if (message->path_rewrite[0] != '\0') {
+		route->path_format = mesh_decode_format(d, "path_rewrite", mesh_slice_of(message->path_rewrite), &literal);
+		if (!route->path_format)
+			route->path_format = mesh_decode_whole(d, literal);
+	}
 }
 
 static void host_rewrite(struct decode *d, const action_message *message, struct route *route)
@@ -177,6 +199,17 @@ static void host_rewrite(struct decode *d, const action_message *message, struct
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_AUTO_HOST_REWRITE:
 		route->auto_host_rewrite = mesh_decode_bool(message->auto_host_rewrite, false);
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_HOST_REWRITE_HEADER:
+		route->host_rewrite_header = mesh_decode_lower(d, message->host_rewrite_header);
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_HOST_REWRITE_PATH_REGEX:
+		mesh_decode_substitution(d, "host_rewrite_path_regex", message->host_rewrite_path_regex,
+					 &route->host_rewrite_regex, &route->host_rewrite_with, route);
+		break;
+	case ENVOY__CONFIG__ROUTE__V3__ROUTE_ACTION__HOST_REWRITE_SPECIFIER_HOST_REWRITE:
+		route->host_format = mesh_decode_format(d, "host_rewrite", mesh_slice_of(message->host_rewrite),
+							&route->host_rewrite);
 		break;
 	default:
 		closed(d, route, "host_rewrite_specifier");
@@ -225,33 +258,32 @@ static void upgrades(struct decode *d, const action_message *message, struct rou
 
 static void passed_over(struct decode *d, const action_message *message)
 {
-	if (message->n_request_mirror_policies)
-		mesh_decode_warning(d, "request_mirror_policies of a route: passed over");
-	if (message->metadata_match)
-		mesh_decode_warning(d, "metadata_match of a route: passed over");
 	if (message->cors)
 		mesh_decode_warning(d, "cors of a route: passed over");
-	if (message->hedge_policy)
-		mesh_decode_warning(d, "hedge_policy of a route: passed over");
-	if (message->internal_redirect_policy || message->internal_redirect_action)
-		mesh_decode_warning(d, "internal_redirect_policy of a route: passed over");
-	if (message->retry_policy_typed_config)
-		mesh_decode_warning(d, "retry_policy_typed_config of a route: passed over");
 }
 
-void mesh_decode_route_action(struct decode *d, const action_message *message, struct route *route)
+void mesh_decode_route_action(struct decode *d, const action_message *message,
+			      const Envoy__Config__Route__V3__RouteMatch *match, const struct route_scope *scope,
+			      struct route *route)
 {
 	mesh_decode_push(d, "route");
 	route->kind = ROUTE_CLUSTER;
+	route->subset = mesh_decode_subset(d, message->metadata_match, NULL);
 	destination(d, message, route);
 	route->timeout_ns = mesh_decode_duration(d, "timeout", message->timeout, -1);
 	route->idle_timeout_ns = mesh_decode_duration(d, "idle_timeout", message->idle_timeout, -1);
 	stream_limits(d, message, route);
 	upgrades(d, message, route);
-	mesh_decode_hash_policies(d, message->n_hash_policy, message->hash_policy, route);
-	route->retry = mesh_decode_retry(d, message->retry_policy);
-	path_rewrite(d, message, route);
+	mesh_decode_hash_policies(d, message->n_hash_policy, message->hash_policy, &route->hash_policies,
+				  &route->hash_policy_count);
+	route->retry = mesh_decode_retry_any(d, message->retry_policy, message->retry_policy_typed_config);
+	route->hedge = mesh_decode_hedge(d, message->hedge_policy);
+	route->high_priority = message->priority == ENVOY__CONFIG__CORE__V3__ROUTING_PRIORITY__HIGH;
+	path_rewrite(d, message, match, route);
 	host_rewrite(d, message, route);
+	route->mirrors = mesh_decode_mirrors(d, message->n_request_mirror_policies, message->request_mirror_policies,
+					     scope->mirrors);
+	route->internal_redirect = mesh_decode_internal_redirect(d, message);
 	passed_over(d, message);
 	if (message->n_rate_limits)
 		closed(d, route, "rate_limits");

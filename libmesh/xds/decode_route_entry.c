@@ -7,6 +7,7 @@
 
 #include "base/header.h"
 #include "envoy/config/core/v3/base.pb-c.h"
+#include "envoy/config/core/v3/substitution_format_string.pb-c.h"
 #include "envoy/config/route/v3/route_components.pb-c.h"
 #include "envoy/extensions/filters/http/cors/v3/cors.pb-c.h"
 #include "envoy/extensions/filters/http/fault/v3/fault.pb-c.h"
@@ -106,8 +107,6 @@ static void unknown_fields(struct decode *d, const ProtobufCMessage *message, st
 
 static void redirect_path(struct decode *d, const Envoy__Config__Route__V3__RedirectAction *message, struct route *route)
 {
-	struct mesh_slice reason;
-
 	switch (message->path_rewrite_specifier_case) {
 	case ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER__NOT_SET:
 		return;
@@ -118,11 +117,16 @@ static void redirect_path(struct decode *d, const Envoy__Config__Route__V3__Redi
 		route->redirect_prefix = true;
 		route->redirect_path = mesh_decode_text(d, message->prefix_rewrite);
 		return;
+	case ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_REGEX_REWRITE:
+		mesh_decode_substitution(d, "regex_rewrite", message->regex_rewrite, &route->redirect_regex,
+					 &route->redirect_path, route);
+		return;
+	case ENVOY__CONFIG__ROUTE__V3__REDIRECT_ACTION__PATH_REWRITE_SPECIFIER_PATH_REWRITE:
+		route->redirect_format = mesh_decode_format(d, "path_rewrite", mesh_slice_of(message->path_rewrite),
+							    &route->redirect_path);
+		return;
 	default:
-		mesh_decode_push(d, "path_rewrite_specifier");
-		reason = mesh_decode_note(d, "not supported");
-		mesh_decode_pop(d);
-		mesh_decode_route_close(route, reason);
+		return;
 	}
 }
 
@@ -175,6 +179,39 @@ static void redirect(struct decode *d, const Envoy__Config__Route__V3__RedirectA
 	mesh_decode_pop(d);
 }
 
+/* Text alone; what it is put together from is the body, too. */
+static struct mesh_slice body_format(struct decode *d, const Envoy__Config__Core__V3__SubstitutionFormatString *message,
+				     struct route *route)
+{
+	struct mesh_slice text = {NULL, 0}, literal = {NULL, 0};
+
+	route->direct_type = mesh_decode_text(d, message->content_type);
+	header_text(d, "content_type", route->direct_type);
+	switch (message->format_case) {
+	case ENVOY__CONFIG__CORE__V3__SUBSTITUTION_FORMAT_STRING__FORMAT_TEXT_FORMAT:
+		text = mesh_slice_of(message->text_format);
+		break;
+	case ENVOY__CONFIG__CORE__V3__SUBSTITUTION_FORMAT_STRING__FORMAT_TEXT_FORMAT_SOURCE:
+		if (!mesh_decode_source(message->text_format_source, &text))
+			return mesh_decode_note(d, "body_format.text_format_source: only an inline one is supported");
+		break;
+	case ENVOY__CONFIG__CORE__V3__SUBSTITUTION_FORMAT_STRING__FORMAT__NOT_SET:
+		mesh_decode_fail_field(d, "body_format", "a format is required");
+		return text;
+	default:
+		return mesh_decode_note(d, "body_format: only text is supported");
+	}
+	if (message->n_formatters)
+		return mesh_decode_note(d, "body_format.formatters: not supported");
+	mesh_decode_push(d, "body_format");
+	route->direct_format = mesh_decode_format(d, "text_format", text, &literal);
+	mesh_decode_pop(d);
+	if (!route->direct_format)
+		route->direct_format = mesh_decode_whole(d, literal);
+	route->direct_omits_empty = message->omit_empty_values;
+	return (struct mesh_slice){NULL, 0};
+}
+
 static void direct_response(struct decode *d, const Envoy__Config__Route__V3__DirectResponseAction *message,
 			    const struct route_scope *scope, struct route *route)
 {
@@ -188,7 +225,7 @@ static void direct_response(struct decode *d, const Envoy__Config__Route__V3__Di
 	if (message->body && !mesh_decode_source(message->body, &body))
 		reason = mesh_decode_note(d, "body: only an inline one is supported");
 	else if (message->body_format)
-		reason = mesh_decode_note(d, "body_format: not supported");
+		reason = body_format(d, message->body_format, route);
 	if (body.len > scope->body_max)
 		mesh_decode_fail_field(d, "body", "%zu bytes: longer than max_direct_response_body_size_bytes", body.len);
 	route->direct_body = mesh_decode_bytes(d, body);
@@ -202,7 +239,7 @@ static void action(struct decode *d, const route_message *message, const struct 
 {
 	switch (message->action_case) {
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_ROUTE:
-		mesh_decode_route_action(d, message->route, route);
+		mesh_decode_route_action(d, message->route, message->match, scope, route);
 		break;
 	case ENVOY__CONFIG__ROUTE__V3__ROUTE__ACTION_REDIRECT:
 		redirect(d, message->redirect, route);
@@ -237,7 +274,8 @@ void mesh_decode_route(struct decode *d, const route_message *message, const str
 	else
 		mesh_decode_fail(d, "is required");
 	mesh_decode_pop(d);
-	mesh_decode_mutations(d, MESH_DECODE_MUTATIONS(message), &route->mutations, &reason);
+	route->match.no_parameters = scope.no_parameters;
+	mesh_decode_mutations(d, MESH_DECODE_MUTATIONS(message), &route->mutations);
 	for (size_t i = 0; i < message->n_typed_per_filter_config && d->rc == 0; i++)
 		mesh_decode_per_filter(d, message->typed_per_filter_config[i]->key, message->typed_per_filter_config[i]->value,
 				       &scope);

@@ -5,9 +5,12 @@
  */
 #include "xds/decode.h"
 
+#include "config/metadata_match.h"
+
 #include "envoy/config/core/v3/base.pb-c.h"
 #include "envoy/config/core/v3/extension.pb-c.h"
 #include "envoy/config/route/v3/route_components.pb-c.h"
+#include "google/protobuf/wrappers.pb-c.h"
 
 typedef Envoy__Config__Route__V3__RouteMatch match_message;
 
@@ -78,6 +81,61 @@ static void path(struct decode *d, const match_message *message, struct route *r
 	}
 }
 
+static void cookies(struct decode *d, const match_message *message, struct route *route)
+{
+	struct route_match *match = &route->match;
+
+	match->cookies = mesh_decode_array(d, message->n_cookies, sizeof(*match->cookies));
+	for (size_t i = 0; match->cookies && i < message->n_cookies && d->rc == 0; i++) {
+		const Envoy__Config__Route__V3__CookieMatcher *cookie = message->cookies[i];
+		struct cookie_match *own = &match->cookies[match->cookie_count];
+
+		mesh_decode_push_item(d, "cookies", i);
+		own->name = mesh_decode_required(d, "name", cookie->name);
+		own->invert = cookie->invert_match;
+		mesh_decode_push(d, "string_match");
+		if (!cookie->base.n_unknown_fields && mesh_decode_string_match(d, cookie->string_match, &own->string))
+			match->cookie_count++;
+		else
+			closed(d, route, "match_pattern");
+		mesh_decode_pop(d);
+		mesh_decode_pop(d);
+	}
+}
+
+static void metadata(struct decode *d, const match_message *message, struct route *route)
+{
+	struct metadata_match *conditions = mesh_decode_array(d, message->n_dynamic_metadata, sizeof(*conditions));
+	struct route_match *match = &route->match;
+
+	match->metadata = conditions;
+	for (size_t i = 0; conditions && i < message->n_dynamic_metadata && d->rc == 0; i++) {
+		mesh_decode_push_item(d, "dynamic_metadata", i);
+		if (mesh_decode_metadata_match(d, message->dynamic_metadata[i], &conditions[match->metadata_count]))
+			match->metadata_count++;
+		else
+			closed(d, route, "value");
+		mesh_decode_pop(d);
+	}
+}
+
+static enum tls_match tls_match(const Google__Protobuf__BoolValue *value)
+{
+	return !value ? TLS_MATCH_ANY : value->value ? TLS_MATCH_YES : TLS_MATCH_NO;
+}
+
+static void tls_context(struct decode *d, const Envoy__Config__Route__V3__RouteMatch__TlsContextMatchOptions *options,
+			struct route *route)
+{
+	if (!options)
+		return;
+	route->match.presented = tls_match(options->presented);
+	route->match.validated = tls_match(options->validated);
+	route->match.asks_tls = options->presented || options->validated;
+	if (options->base.n_unknown_fields)
+		closed(d, route, "tls_context");
+}
+
 void mesh_decode_route_match(struct decode *d, const match_message *message, struct route *route)
 {
 	struct route_match *match = &route->match;
@@ -106,12 +164,9 @@ void mesh_decode_route_match(struct decode *d, const match_message *message, str
 			closed(d, route, "query_parameter_match_specifier");
 		mesh_decode_pop(d);
 	}
-	if (message->n_cookies)
-		closed(d, route, "cookies");
-	if (message->tls_context)
-		closed(d, route, "tls_context");
-	if (message->n_dynamic_metadata)
-		closed(d, route, "dynamic_metadata");
+	cookies(d, message, route);
+	metadata(d, message, route);
+	tls_context(d, message->tls_context, route);
 	if (message->n_filter_state)
 		closed(d, route, "filter_state");
 	if (message->base.n_unknown_fields)

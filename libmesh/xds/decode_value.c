@@ -194,16 +194,11 @@ static int label_order(const void *left, const void *right)
 
 static struct mesh_slice label_value(struct decode *d, const Google__Protobuf__Value *value)
 {
-	char text[32];
-
 	switch (value ? value->kind_case : GOOGLE__PROTOBUF__VALUE__KIND__NOT_SET) {
 	case GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE:
-		return mesh_decode_text(d, value->string_value);
 	case GOOGLE__PROTOBUF__VALUE__KIND_BOOL_VALUE:
-		return mesh_decode_text(d, value->bool_value ? "true" : "false");
 	case GOOGLE__PROTOBUF__VALUE__KIND_NUMBER_VALUE:
-		snprintf(text, sizeof(text), "%.15g", value->number_value);
-		return mesh_decode_text(d, text);
+		return mesh_decode_value_exact(d, value);
 	default:
 		mesh_decode_fail(d, "must be a text, a number or a boolean");
 		return mesh_slice_make(NULL, 0);

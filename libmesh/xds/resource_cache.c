@@ -75,6 +75,11 @@ int mesh_resource_cache_new(const struct mesh_mem *mem, const struct log *log, c
 	return 0;
 }
 
+int mesh_resource_cache_want(struct resource_cache *cache, enum xds_type type, struct mesh_slice name)
+{
+	return mesh_resource_state_want(cache->mem, &cache->state, type, name);
+}
+
 void mesh_resource_cache_free(struct resource_cache *cache)
 {
 	if (!cache)
@@ -100,9 +105,20 @@ uint64_t mesh_resource_cache_warnings(const struct resource_cache *cache)
 
 /* ---- names and versions ---- */
 
+/* Of the pod's own file system: no control plane is asked for it. */
+static bool is_file(struct mesh_slice name)
+{
+	return mesh_slice_prefix(name, MESH_SLICE("file-cert:")) || mesh_slice_prefix(name, MESH_SLICE("file-root:"));
+}
+
+/* Those of files last. */
 static int name_order(const void *left, const void *right)
 {
-	return mesh_slice_compare(*(const struct mesh_slice *)left, *(const struct mesh_slice *)right);
+	struct mesh_slice a = *(const struct mesh_slice *)left, b = *(const struct mesh_slice *)right;
+
+	if (is_file(a) != is_file(b))
+		return is_file(a) ? 1 : -1;
+	return mesh_slice_compare(a, b);
 }
 
 static int put_name(struct table_item *item, void *user)
@@ -113,8 +129,7 @@ static int put_name(struct table_item *item, void *user)
 	return 0;
 }
 
-int mesh_resource_cache_wanted(struct resource_cache *cache, enum xds_type type, const struct mesh_slice **names,
-			       size_t *count)
+static int list_wanted(struct resource_cache *cache, enum xds_type type, const struct mesh_slice **names, size_t *count)
 {
 	struct table *wants = cache->state.wants[type];
 	size_t total = mesh_table_count(wants);
@@ -135,6 +150,28 @@ int mesh_resource_cache_wanted(struct resource_cache *cache, enum xds_type type,
 	*names = cache->wanted[type];
 	*count = total;
 	return 0;
+}
+
+int mesh_resource_cache_wanted(struct resource_cache *cache, enum xds_type type, const struct mesh_slice **names,
+			       size_t *count)
+{
+	int rc = list_wanted(cache, type, names, count);
+
+	while (!rc && type == XDS_SECRET && *count && is_file((*names)[*count - 1]))
+		--*count;
+	return rc;
+}
+
+int mesh_resource_cache_files(struct resource_cache *cache, const struct mesh_slice **names, size_t *count)
+{
+	size_t served, all;
+	int rc = list_wanted(cache, XDS_SECRET, names, &all);
+
+	rc = rc ? rc : mesh_resource_cache_wanted(cache, XDS_SECRET, names, &served);
+	*count = rc ? 0 : all - served;
+	if (*count)
+		*names += served;
+	return rc;
 }
 
 static int held_order(const void *left, const void *right)
@@ -211,6 +248,17 @@ int mesh_resource_cache_set_secret(struct resource_cache *cache, struct secret *
 	if (rc == 0)
 		rc = mesh_resource_state_answer(cache->mem, &next, XDS_SECRET, secret->item.name);
 	mesh_ref_drop(&entry->item.ref);
+	mesh_resource_cache_replace(cache, &next, rc == 0);
+	return rc;
+}
+
+int mesh_resource_cache_absent_secret(struct resource_cache *cache, struct mesh_slice name)
+{
+	struct resource_state next;
+	int rc;
+
+	mesh_resource_state_copy(&next, &cache->state);
+	rc = mesh_resource_state_answer(cache->mem, &next, XDS_SECRET, name);
 	mesh_resource_cache_replace(cache, &next, rc == 0);
 	return rc;
 }

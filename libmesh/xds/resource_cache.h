@@ -40,6 +40,8 @@ struct resource_cache;
 
 int mesh_resource_cache_new(const struct mesh_mem *mem, const struct log *log, const struct xds_limits *limits,
 			    struct resource_cache **cache); /* limits NULL: defaults */
+/* Asks for a resource that no other names. Before anything arrived. NOMEM. */
+int mesh_resource_cache_want(struct resource_cache *cache, enum xds_type type, struct mesh_slice name);
 void mesh_resource_cache_free(struct resource_cache *cache);
 
 /*
@@ -69,7 +71,12 @@ bool mesh_resource_cache_listeners_complete(const struct resource_cache *cache);
 /* What is wanted and was never answered counts as absent from now on, so that the rest can be used. NOMEM. */
 int mesh_resource_cache_give_up(struct resource_cache *cache);
 
-/* Our own certificate and roots ("default", "ROOTCA"): replaces one by name. Takes its own reference. */
+/* Names of secrets that are files, which are for us to read: as mesh_resource_cache_wanted, which has the others. */
+int mesh_resource_cache_files(struct resource_cache *cache, const struct mesh_slice **names, size_t *count);
+/* It is not to be had: nothing waits for it any more. NOMEM. */
+int mesh_resource_cache_absent_secret(struct resource_cache *cache, struct mesh_slice name);
+
+/* Our own certificate and roots ("default", "ROOTCA") and files: replaces one by name. Takes its own reference. */
 int mesh_resource_cache_set_secret(struct resource_cache *cache, struct secret *secret);
 
 /* How many times something in a resource was passed over; each kind of thing is logged once. */

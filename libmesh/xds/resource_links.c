@@ -1,23 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which other resources a resource names: endpoints of EDS clusters, route configurations of listeners, secrets of TLS
- * contexts. Secrets that are not the control plane's to serve are left out.
+ * contexts. The workload's own certificate and the mesh's roots, which are always there, are left out.
  */
 #include "xds/resource_state.h"
 
-static bool served(struct mesh_slice name)
+static bool to_fetch(struct mesh_slice name)
 {
-	return name.data && !mesh_slice_equal(name, MESH_SLICE("default")) && !mesh_slice_equal(name, MESH_SLICE("ROOTCA")) &&
-	       !mesh_slice_prefix(name, MESH_SLICE("file-cert:")) && !mesh_slice_prefix(name, MESH_SLICE("file-root:"));
+	return name.data && !mesh_slice_equal(name, MESH_SLICE("default")) && !mesh_slice_equal(name, MESH_SLICE("ROOTCA"));
 }
 
 static int tls_links(const struct tls_config *tls, mesh_resource_link_fn *visit, void *user)
 {
 	int rc = 0;
 
-	if (tls && served(tls->certificate_name))
+	if (tls && to_fetch(tls->certificate_name))
 		rc = visit(user, XDS_SECRET, tls->certificate_name);
-	if (tls && rc == 0 && served(tls->roots_name))
+	if (tls && rc == 0 && to_fetch(tls->roots_name))
 		rc = visit(user, XDS_SECRET, tls->roots_name);
 	return rc;
 }

@@ -202,6 +202,14 @@ static int want_more(void *user, enum xds_type type, struct mesh_slice name)
 	return rc;
 }
 
+int mesh_resource_state_want(const struct mesh_mem *mem, struct resource_state *state, enum xds_type type,
+			     struct mesh_slice name)
+{
+	struct follow follow = {mem, state};
+
+	return want_more(&follow, type, name);
+}
+
 static int want_less(void *user, enum xds_type type, struct mesh_slice name)
 {
 	const struct follow *follow = user;

@@ -73,6 +73,9 @@ struct resource_entry *mesh_resource_entry_new(const struct mesh_mem *mem, struc
 void mesh_resource_state_copy(struct resource_state *to, const struct resource_state *from); /* `to` is empty */
 void mesh_resource_state_free(struct resource_state *state);
 struct resource_entry *mesh_resource_state_get(const struct resource_state *state, enum xds_type type, struct mesh_slice name);
+/* Something wanted that no resource names; for good. NOMEM. */
+int mesh_resource_state_want(const struct mesh_mem *mem, struct resource_state *state, enum xds_type type,
+			     struct mesh_slice name);
 bool mesh_resource_state_wants(const struct resource_state *state, enum xds_type type, struct mesh_slice name);
 /* Puts an entry and its object (when it has one) and follows what the object asks for. NOMEM. */
 int mesh_resource_state_put(const struct mesh_mem *mem, struct resource_state *state, enum xds_type type,

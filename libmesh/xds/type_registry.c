@@ -13,8 +13,10 @@
 #include "envoy/config/listener/v3/listener.pb-c.h"
 #include "envoy/config/rbac/v3/rbac.pb-c.h"
 #include "envoy/config/route/v3/route.pb-c.h"
+#include "envoy/config/route/v3/route_components.pb-c.h"
 #include "envoy/extensions/access_loggers/file/v3/file.pb-c.h"
 #include "envoy/extensions/access_loggers/stream/v3/stream.pb-c.h"
+#include "envoy/extensions/clusters/dns/v3/dns_cluster.pb-c.h"
 #include "envoy/extensions/filters/http/cors/v3/cors.pb-c.h"
 #include "envoy/extensions/filters/http/fault/v3/fault.pb-c.h"
 #include "envoy/extensions/filters/http/grpc_stats/v3/config.pb-c.h"
@@ -31,12 +33,18 @@
 #include "envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager.pb-c.h"
 #include "envoy/extensions/filters/network/rbac/v3/rbac.pb-c.h"
 #include "envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy.pb-c.h"
+#include "envoy/extensions/internal_redirect/allow_listed_routes/v3/allow_listed_routes_config.pb-c.h"
+#include "envoy/extensions/internal_redirect/previous_routes/v3/previous_routes_config.pb-c.h"
+#include "envoy/extensions/internal_redirect/safe_cross_scheme/v3/safe_cross_scheme_config.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/client_side_weighted_round_robin/v3/client_side_weighted_round_robin.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/least_request/v3/least_request.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/maglev/v3/maglev.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/override_host/v3/override_host.pb-c.h"
+#include "contrib/envoy/extensions/load_balancing_policies/peak_ewma/v3alpha/peak_ewma.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/random/v3/random.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/ring_hash/v3/ring_hash.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/round_robin/v3/round_robin.pb-c.h"
+#include "envoy/extensions/load_balancing_policies/subset/v3/subset.pb-c.h"
 #include "envoy/extensions/load_balancing_policies/wrr_locality/v3/wrr_locality.pb-c.h"
 #include "envoy/extensions/network/dns_resolver/cares/v3/cares_dns_resolver.pb-c.h"
 #include "envoy/extensions/network/dns_resolver/getaddrinfo/v3/getaddrinfo_dns_resolver.pb-c.h"
@@ -44,6 +52,7 @@
 #include "envoy/extensions/path/rewrite/uri_template/v3/uri_template_rewrite.pb-c.h"
 #include "envoy/extensions/request_id/uuid/v3/uuid.pb-c.h"
 #include "envoy/extensions/retry/host/omit_canary_hosts/v3/omit_canary_hosts.pb-c.h"
+#include "envoy/extensions/retry/host/omit_host_metadata/v3/omit_host_metadata_config.pb-c.h"
 #include "envoy/extensions/retry/host/previous_hosts/v3/previous_hosts.pb-c.h"
 #include "envoy/extensions/retry/priority/previous_priorities/v3/previous_priorities_config.pb-c.h"
 #include "envoy/extensions/stats/config.pb-c.h"
@@ -76,6 +85,7 @@ static const ProtobufCMessageDescriptor *const types[] = {
 	&envoy__extensions__access_loggers__file__v3__file_access_log__descriptor,
 	&envoy__extensions__access_loggers__stream__v3__stderr_access_log__descriptor,
 	&envoy__extensions__access_loggers__stream__v3__stdout_access_log__descriptor,
+	&envoy__extensions__clusters__dns__v3__dns_cluster__descriptor,
 	&envoy__extensions__filters__http__cors__v3__cors__descriptor,
 	&envoy__extensions__filters__http__cors__v3__cors_policy__descriptor,
 	&envoy__extensions__filters__http__fault__v3__httpfault__descriptor,
@@ -96,12 +106,18 @@ static const ProtobufCMessageDescriptor *const types[] = {
 	&envoy__extensions__filters__network__http_connection_manager__v3__http_connection_manager__descriptor,
 	&envoy__extensions__filters__network__rbac__v3__rbac__descriptor,
 	&envoy__extensions__filters__network__tcp_proxy__v3__tcp_proxy__descriptor,
+	&envoy__extensions__internal_redirect__allow_listed_routes__v3__allow_listed_routes_config__descriptor,
+	&envoy__extensions__internal_redirect__previous_routes__v3__previous_routes_config__descriptor,
+	&envoy__extensions__internal_redirect__safe_cross_scheme__v3__safe_cross_scheme_config__descriptor,
 	&envoy__extensions__load_balancing_policies__client_side_weighted_round_robin__v3__client_side_weighted_round_robin__descriptor,
 	&envoy__extensions__load_balancing_policies__least_request__v3__least_request__descriptor,
 	&envoy__extensions__load_balancing_policies__maglev__v3__maglev__descriptor,
+	&envoy__extensions__load_balancing_policies__override_host__v3__override_host__descriptor,
+	&envoy__extensions__load_balancing_policies__peak_ewma__v3alpha__peak_ewma__descriptor,
 	&envoy__extensions__load_balancing_policies__random__v3__random__descriptor,
 	&envoy__extensions__load_balancing_policies__ring_hash__v3__ring_hash__descriptor,
 	&envoy__extensions__load_balancing_policies__round_robin__v3__round_robin__descriptor,
+	&envoy__extensions__load_balancing_policies__subset__v3__subset__descriptor,
 	&envoy__extensions__load_balancing_policies__wrr_locality__v3__wrr_locality__descriptor,
 	&envoy__extensions__network__dns_resolver__cares__v3__cares_dns_resolver_config__descriptor,
 	&envoy__extensions__network__dns_resolver__getaddrinfo__v3__get_addr_info_dns_resolver_config__descriptor,
@@ -109,8 +125,10 @@ static const ProtobufCMessageDescriptor *const types[] = {
 	&envoy__extensions__path__rewrite__uri_template__v3__uri_template_rewrite_config__descriptor,
 	&envoy__extensions__request_id__uuid__v3__uuid_request_id_config__descriptor,
 	&envoy__extensions__retry__host__omit_canary_hosts__v3__omit_canary_hosts_predicate__descriptor,
+	&envoy__extensions__retry__host__omit_host_metadata__v3__omit_host_metadata_config__descriptor,
 	&envoy__extensions__retry__host__previous_hosts__v3__previous_hosts_predicate__descriptor,
 	&envoy__extensions__retry__priority__previous_priorities__v3__previous_priorities_config__descriptor,
+	&envoy__config__route__v3__retry_policy__descriptor,
 	&envoy__extensions__transport_sockets__internal_upstream__v3__internal_upstream_transport__descriptor,
 	&envoy__extensions__transport_sockets__raw_buffer__v3__raw_buffer__descriptor,
 	&envoy__extensions__transport_sockets__tls__v3__downstream_tls_context__descriptor,

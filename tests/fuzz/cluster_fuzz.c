@@ -33,6 +33,52 @@ static void check_choice(const struct transport_choice *choice)
 		check_tls(choice->tls);
 }
 
+static void check_names(const struct cluster_config *cluster)
+{
+	const struct dns_config *dns = cluster->dns;
+	bool names = cluster->kind == CLUSTER_STRICT_DNS || cluster->kind == CLUSTER_LOGICAL_DNS;
+
+	promise(!names || dns);
+	if (!dns)
+		return;
+	promise(dns->refresh_ns > 0 && dns->jitter_ns >= 0);
+	promise(dns->failure_base_ns >= 0 && dns->failure_base_ns <= dns->failure_max_ns);
+	promise(dns->servers.count <= 16);
+	for (size_t i = 0; i < dns->servers.count; i++)
+		promise(dns->servers.list[i].len > 0);
+	promise(cluster->kind != CLUSTER_LOGICAL_DNS || cluster->inline_endpoints->endpoint_count == 1);
+}
+
+/* Ratios that multiply what is opened, and where it is opened from. */
+static void check_connections(const struct cluster_config *cluster)
+{
+	promise(!cluster->preconnect || (cluster->preconnect >= 1 && cluster->preconnect <= 3));
+	promise(!cluster->preconnect_ahead || (cluster->preconnect_ahead >= 1 && cluster->preconnect_ahead <= 3));
+	promise(cluster->breaker_high.budget_percent >= 0 && cluster->breaker_high.budget_percent <= 100);
+}
+
+static void check_balance(const struct balance_config *balance)
+{
+	const struct subset_config *subset = balance->subset;
+
+	promise(balance->slow_start.window_ns >= 0 && balance->slow_start.aggression >= 0);
+	promise(balance->slow_start.least >= 0 && balance->slow_start.least <= 1);
+	promise(balance->zone.routing_percent <= 100);
+	promise(!balance->hash_balance_factor || balance->hash_balance_factor >= 100);
+	promise(!balance->ewma.on || (balance->ewma.decay_ns > 0 && balance->ewma.unknown_ns > 0));
+	if (!subset)
+		return;
+	promise(subset->selector_count > 0 && subset->fallback >= SUBSET_NOBODY && subset->fallback <= SUBSET_DEFAULT);
+	for (size_t i = 0; i < subset->selector_count; i++) {
+		const struct subset_selector *selector = &subset->selectors[i];
+
+		promise(selector->key_count > 0 && selector->key_count <= 32);
+		promise(selector->fallback != SUBSET_KEYS || selector->fallback_key_count < selector->key_count);
+		for (size_t k = 1; k < selector->key_count; k++)
+			promise(mesh_slice_compare(selector->keys[k - 1], selector->keys[k]) < 0);
+	}
+}
+
 static void check(const struct decode *d, const struct cluster_config *cluster)
 {
 	bool places = cluster->kind == CLUSTER_STATIC || cluster->kind == CLUSTER_STRICT_DNS ||
@@ -46,15 +92,18 @@ static void check(const struct decode *d, const struct cluster_config *cluster)
 	promise(cluster->connect_timeout_ns > 0);
 	promise(cluster->least_request_choices >= 2);
 	promise(cluster->panic_percent >= 0 && cluster->panic_percent <= 100);
-	promise(cluster->slow_start_ns >= 0 && cluster->idle_timeout_ns >= -1 &&
+	check_balance(&cluster->balance);
+	promise(cluster->idle_timeout_ns >= -1 &&
 		cluster->connection_duration_max_ns >= 0);
 	promise(cluster->breaker.budget_percent >= 0 && cluster->breaker.budget_percent <= 100);
+	check_connections(cluster);
 	promise(!cluster->outlier.on ||
 		(cluster->outlier.interval_ns > 0 && cluster->outlier.max_ejection_percent <= 100));
 	touch(cluster->metadata_istio_services);
 	for (size_t i = 0; i < cluster->match_count; i++)
 		check_choice(&cluster->matches[i]);
 	check_choice(&cluster->fallback);
+	check_names(cluster);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -2,6 +2,8 @@
 /* Any bytes as a route configuration: refused in words, or one that any request can be matched against. */
 #include "fuzz/decoder.h"
 
+#include "policy/redirect.h"
+
 struct input {
 	struct arena arena;
 	struct headers headers;
@@ -10,9 +12,57 @@ struct input {
 
 static void check_retry(const struct retry_config *retry)
 {
-	if (retry)
-		promise(retry->backoff_base_ns > 0 && retry->backoff_max_ns >= retry->backoff_base_ns &&
-			retry->per_try_timeout_ns >= 0);
+	if (!retry)
+		return;
+	promise(retry->backoff_base_ns > 0 && retry->backoff_max_ns >= retry->backoff_base_ns && retry->per_try_timeout_ns >= 0);
+	promise(!retry->reset_header_count || retry->reset_max_ns > 0);
+	for (size_t i = 0; i < retry->reset_header_count; i++)
+		promise(retry->reset_headers[i].name.len > 0);
+	promise(!retry->previous_priorities || retry->previous_priorities_update > 0);
+}
+
+static void check_mirrors(const struct mirror_config *mirrors)
+{
+	for (size_t i = 0; mirrors && i < mirrors->count; i++) {
+		const struct mirror_policy *policy = &mirrors->policies[i];
+
+		promise((policy->cluster.len > 0) != (policy->cluster_header.len > 0));
+		promise(policy->cluster_hash == mesh_slice_hash(policy->cluster));
+		promise(policy->share.numerator <= policy->share.denominator);
+		touch(policy->authority);
+	}
+}
+
+/* What comes out can be sent: no header, path or host ends what it stands in. */
+static void rewrite(struct input *input, const struct route *route, const struct weighted_cluster *weighted)
+{
+	struct rewrite rewrite = {.route = route, .weighted = weighted};
+	struct mesh_slice authority = input->request.authority, path = input->request.path;
+	struct headers headers = {0}, answer = {0};
+
+	for (size_t i = 0; i < input->headers.count; i++)
+		if (mesh_headers_add(&headers, &input->arena, input->headers.items[i].name, input->headers.items[i].value))
+			return;
+	if (!mesh_rewrite_request(&rewrite, &input->arena, &authority, &path, &headers)) {
+		promise(path.data == input->request.path.data || (path.len && path.data[0] == '/'));
+		promise(authority.len > 0 || !input->request.authority.len);
+	}
+	if (!mesh_rewrite_response(&rewrite, &input->arena, &answer))
+		for (size_t i = 0; i < answer.count; i++)
+			promise(!answer.items[i].value.len || mesh_header_value_valid(answer.items[i].value));
+}
+
+static void answer_of(struct input *input, const struct route *route)
+{
+	struct rewrite rewrite = {.route = route};
+	struct headers headers = {0};
+	struct mesh_slice body, type;
+
+	if (route->kind == ROUTE_REDIRECT)
+		touch(mesh_redirect_to(&rewrite, &input->request, &input->arena));
+	else if (route->kind == ROUTE_DIRECT_RESPONSE &&
+		 !mesh_direct_answer(&rewrite, &input->request, &input->arena, &headers, &body, &type))
+		touch(body);
 }
 
 static void check_route(struct input *input, const struct route *route)
@@ -25,7 +75,10 @@ static void check_route(struct input *input, const struct route *route)
 	promise(route->kind != ROUTE_FAIL_CLOSED || route->fail_reason.len > 0);
 	promise(route->timeout_ns >= -1);
 	check_retry(route->retry);
+	check_mirrors(route->mirrors);
+	promise(!route->internal_redirect || route->internal_redirect->max <= 50);
 	mesh_route_matches(&route->match, &input->request, &input->arena);
+	answer_of(input, route);
 	if (route->kind != ROUTE_CLUSTER)
 		return;
 	for (size_t i = 0; i < route->weighted_count; i++)
@@ -34,7 +87,8 @@ static void check_route(struct input *input, const struct route *route)
 	name = mesh_route_cluster(route, &input->request, &hash, &weighted);
 	touch(name);
 	promise(!name.data || hash == mesh_slice_hash(name));
-	promise(!weighted || mesh_slice_equal(weighted->name, name));
+	promise(!weighted || weighted->cluster_header.len || mesh_slice_equal(weighted->name, name));
+	rewrite(input, route, weighted);
 }
 
 static void check_host(struct input *input, const struct virtual_host *host)
@@ -46,7 +100,7 @@ static void check_host(struct input *input, const struct virtual_host *host)
 	for (size_t i = 0; i < host->route_count; i++)
 		check_route(input, &host->routes[i]);
 	hit = mesh_route_find(host, &input->request, &input->arena);
-	promise(!hit || (hit >= host->routes && hit < host->routes + host->route_count));
+	promise(!hit || hit == host->tls_route || (hit >= host->routes && hit < host->routes + host->route_count));
 }
 
 static void check(struct input *input, const struct route_config *routes)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Requests against routes, both from the input: lines "d domain", "a authority", "p kind pattern", "h name value",
- * "q name value", "t path"; every other line is a request header. Found routes must really match, found hosts too.
+ * "q name value", "c name value", "t path"; every other line is a request header. Found routes must really match, found hosts too.
  */
 #include <stdlib.h>
 
@@ -22,6 +22,7 @@ struct input {
 	struct route routes[MANY];
 	struct header_match header_matches[MANY];
 	struct query_match queries[MANY];
+	struct cookie_match cookies[MANY];
 	struct headers fields;
 	struct route_request request;
 	struct arena arena;
@@ -114,12 +115,19 @@ static void take_line(struct input *input, struct mesh_slice line, size_t *route
 		route->match.path = mesh_slice_make(rest.data + 1, rest.len - 1);
 		route->match.headers = &input->header_matches[*route_count - 1]; /* one each */
 		route->match.queries = &input->queries[*route_count - 1];
+		route->match.cookies = &input->cookies[*route_count - 1];
+		route->match.no_parameters = rest.data[0] & 32;
 	} else if (line.data[0] == 'h' && route && !route->match.header_count) {
 		add_header_match(input, route, rest);
 	} else if (line.data[0] == 'q' && route && !route->match.query_count) {
 		name = mesh_slice_cut(&rest, ' ');
 		route->match.queries[route->match.query_count++] =
-			(struct query_match){.name = name, .present_only = !rest.data, .string = some_match(rest)};
+			(struct query_match){.name = name, .present_only = !rest.data, .absent = !rest.data && name.len & 1,
+					     .string = some_match(rest)};
+	} else if (line.data[0] == 'c' && route && !route->match.cookie_count) {
+		name = mesh_slice_cut(&rest, ' ');
+		route->match.cookies[route->match.cookie_count++] =
+			(struct cookie_match){.name = name, .invert = name.len & 4, .string = some_match(rest)};
 	}
 }
 

@@ -35,6 +35,7 @@ ONLY_IN = [
     (r"nghttp2/", r"http/mux_http2\w*\.[ch]"),
     (r"zlib\.h", r"grpc/"),
     (r"xxhash\.h", r"base/hash\.[ch]"),
+    (r"ares(_\w+)?\.h", r"loop/resolver\.c|loop/resolver_channel\.[ch]"),
     (r"openssl/", r"(net|identity)/|policy/jwt\w*\.[ch]"),
     (r".*\.pb-c\.h", r"xds/(decode|json)\w*\.[ch]|xds/(ads|ads_request|node|type_registry)\.c|identity/(ca_client|sds)\.c|telemetry/otlp\.c|api/grpc_health\.c"),
     (r"protobuf-c/", r"grpc/|api/grpc\w*\.[ch]|xds/|control/message\.[ch]|identity/(ca_client|sds)\.c|telemetry/otlp\.c"),

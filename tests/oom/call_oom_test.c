@@ -64,9 +64,16 @@ static void edit_routes(struct data_plane *plane, struct route_config *routes, b
 	routes->hosts[0].routes[0].idle_timeout_ns = 20000000000;
 }
 
-/* Without an ALPN in common: the server finds it out from the first bytes. */
+/* The end of an outlier detector's interval comes with each pick. */
 static void edit_cluster(struct data_plane *plane, struct cluster_config *cluster)
 {
+	cluster->outlier = (struct outlier_config){.on = true, .interval_ns = 1, .base_ejection_ns = 1, .max_ejection_ns = 1};
+}
+
+/* Without an ALPN in common: the server finds it out from the first bytes. */
+static void edit_http2(struct data_plane *plane, struct cluster_config *cluster)
+{
+	edit_cluster(plane, cluster);
 	cluster->protocol = UPSTREAM_HTTP2;
 }
 
@@ -80,7 +87,7 @@ static void open_plane(struct world *world, struct data_plane *plane, const stru
 	plane->timeout_ns = 20000000000;
 	plane->edit_chain = edit_chain;
 	plane->edit_routes = edit_routes;
-	plane->edit_cluster = world->http2 ? edit_cluster : NULL;
+	plane->edit_cluster = world->http2 ? edit_http2 : edit_cluster;
 }
 
 /* Drives both loops until the call is over. A call that memory failed in must end, not hang. */

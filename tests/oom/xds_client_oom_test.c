@@ -157,6 +157,22 @@ static void add(size_t at, enum xds_type type, struct xds_resource resource)
 	responses[at] = xds_response_pack(&arena, &response);
 }
 
+/* One whose endpoints are sent, and one whose name is resolved, without asking anybody. */
+static void add_clusters(size_t at)
+{
+	struct xds_resource clusters[] = {
+		xds_make_cluster(&arena, "1", "a"),
+		xds_sample_json(&arena, "1",
+				"{'@type': 'envoy.config.cluster.v3.Cluster', 'name': 'dns', 'type': 'STRICT_DNS', "
+				"'dnsRefreshRate': '0.01s', 'loadAssignment': {'clusterName': 'dns', 'endpoints': [{'lbEndpoints': "
+				"[{'endpoint': {'address': {'socketAddress': {'address': 'localhost', 'portValue': 80}}}}]}]}}"),
+	};
+	struct xds_response response = {.type = XDS_CLUSTER, .nonce = "n", .version = "1", .resources = clusters, .count = 2};
+
+	clusters[1].name = MESH_SLICE("dns");
+	responses[at] = xds_response_pack(&arena, &response);
+}
+
 static int make_all(void **state)
 {
 	snprintf(folder, sizeof(folder), "/tmp/mesh_client_oom_XXXXXX");
@@ -168,7 +184,7 @@ static int make_all(void **state)
 	file_write(token, "token");
 	file_write(root, ca.root_pem);
 	mesh_arena_init(&arena, &mesh_mem_default, 0);
-	add(0, XDS_CLUSTER, xds_make_cluster(&arena, "1", "a"));
+	add_clusters(0);
 	add(1, XDS_ENDPOINT, xds_make_endpoints(&arena, "1", "a"));
 	add(2, XDS_LISTENER, xds_make_listener(&arena, "1", "l", 80, "80"));
 	add(3, XDS_ROUTE, xds_make_routes(&arena, "1", "80", "a"));

@@ -44,7 +44,7 @@ static struct xds_resource cluster(struct scenario *s, const char *version, cons
 {
 	return xds_sample_json(&s->arena, version,
 			       "{'@type': 'envoy.config.cluster.v3.Cluster', 'name': '%s', 'type': 'EDS',"
-			       " 'connectTimeout': '%s', 'healthChecks': [{}],"
+			       " 'connectTimeout': '%s', 'upstreamConfig': {},"
 			       " 'edsClusterConfig': {'edsConfig': {'ads': {}}, 'serviceName': '%s'}}",
 			       name, timeout, service);
 }

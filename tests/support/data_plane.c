@@ -48,34 +48,36 @@ static void put(struct data_plane *plane, struct table **table, void *item)
 	mesh_config_object_release(item);
 }
 
-static struct endpoint_set *make_endpoints(struct data_plane *plane)
+static struct endpoint_set *make_endpoints(struct data_plane *plane, const char *name, const uint16_t *ports, size_t count)
 {
-	struct endpoint_set *set = object(plane, sizeof(*set), "outbound|9080||reviews");
+	struct endpoint_set *set = object(plane, sizeof(*set), name);
 	struct arena *arena = &set->object.arena;
 
 	set->localities = mesh_arena_array(arena, 1, sizeof(*set->localities));
 	set->count = 1;
 	set->priority_count = 1;
 	set->overprovisioning = 140;
-	set->endpoint_count = (uint32_t)plane->port_count;
+	set->endpoint_count = (uint32_t)count;
 	set->localities[0].weight = 1;
-	set->localities[0].count = plane->port_count;
-	set->localities[0].endpoints = mesh_arena_array(arena, plane->port_count + 1, sizeof(struct endpoint_config));
-	for (size_t i = 0; i < plane->port_count; i++) {
+	set->localities[0].count = count;
+	set->localities[0].endpoints = mesh_arena_array(arena, count + 1, sizeof(struct endpoint_config));
+	for (size_t i = 0; i < count; i++) {
 		struct endpoint_config *e = &set->localities[0].endpoints[i];
 
-		e->text = mesh_arena_printf(arena, "127.0.0.1:%u", plane->ports[i]);
+		e->text = mesh_arena_printf(arena, "127.0.0.1:%u", ports[i]);
 		e->hash = mesh_slice_hash(e->text);
 		e->weight = 1;
-		e->port = plane->ports[i];
-		mesh_address_parse(&e->address, MESH_SLICE("127.0.0.1"), plane->ports[i]);
+		e->port = ports[i];
+		mesh_address_parse(&e->address, MESH_SLICE("127.0.0.1"), ports[i]);
 	}
+	if (plane->edit_endpoints)
+		plane->edit_endpoints(plane, set);
 	return set;
 }
 
-static struct cluster_config *make_cluster(struct data_plane *plane)
+static struct cluster_config *make_cluster(struct data_plane *plane, const char *name)
 {
-	struct cluster_config *cluster = object(plane, sizeof(*cluster), "outbound|9080||reviews");
+	struct cluster_config *cluster = object(plane, sizeof(*cluster), name);
 
 	cluster->hash = mesh_slice_hash(cluster->object.item.name);
 	cluster->eds_name = cluster->object.item.name;
@@ -199,11 +201,16 @@ void data_plane_publish(struct data_plane *plane)
 	put(plane, &listeners, make_listener(plane, "virtualInbound", 15006, true));
 	put(plane, &routes, make_routes(plane, "9080", "reviews", true));
 	put(plane, &routes, make_routes(plane, "inbound", "*", false));
-	put(plane, &clusters, make_cluster(plane));
-	put(plane, &endpoints, make_endpoints(plane));
+	put(plane, &clusters, make_cluster(plane, "outbound|9080||reviews"));
+	put(plane, &endpoints, make_endpoints(plane, "outbound|9080||reviews", plane->ports, plane->port_count));
+	for (size_t i = 0; i < plane->more_count; i++) {
+		put(plane, &clusters, make_cluster(plane, plane->more[i].name));
+		put(plane, &endpoints, make_endpoints(plane, plane->more[i].name, &plane->more[i].port, plane->more[i].port != 0));
+	}
 	put_secrets(plane, &secrets);
 	if (mesh_snapshot_new(&plane->mesh->mem, ++plane->version, listeners, routes, clusters, endpoints, secrets, true, &snapshot))
 		abort();
+	mesh_snapshot_resolve(snapshot, endpoints); /* a cluster of names finds its endpoints there too */
 	mesh_table_release(listeners);
 	mesh_table_release(routes);
 	mesh_table_release(clusters);

@@ -11,11 +11,19 @@ enum data_plane_inbound {
 	DATA_PLANE_PERMISSIVE, /* either, told apart by the first bytes */
 };
 
+/* A further cluster, with one endpoint or none. */
+struct data_plane_cluster {
+	const char *name;
+	uint16_t port; /* 0: none */
+};
+
 struct data_plane {
 	struct mesh *mesh;
 	uint64_t version;
 	uint16_t ports[8]; /* endpoints of the cluster */
 	size_t port_count;
+	struct data_plane_cluster more[4]; /* beside it */
+	size_t more_count;
 	struct retry_config *retry; /* of its only route; NULL: none */
 	int64_t timeout_ns;
 	struct circuit_breaker breaker;
@@ -29,6 +37,7 @@ struct data_plane {
 	void (*edit_listener)(struct data_plane *plane, struct listener_config *listener, bool inbound);
 	void (*edit_routes)(struct data_plane *plane, struct route_config *routes, bool inbound);
 	void (*edit_cluster)(struct data_plane *plane, struct cluster_config *cluster);
+	void (*edit_endpoints)(struct data_plane *plane, struct endpoint_set *set);
 	void *user; /* for the above */
 };
 

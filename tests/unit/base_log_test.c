@@ -86,7 +86,7 @@ static const int all[] = {
 
 /* Envoy's response flags; a typing error in error.def would end up in somebody's dashboard. */
 static const char *const flags[] = {"-",  "NR",	 "NC", "UH", "UF", "UC", "UR",	 "UPE", "DC",  "DPE",
-				    "UO", "URX", "RL", "UT", "SI", "DT", "RBAC", "FI",	"UAEX"};
+				    "UO", "URX", "RL", "UT", "SI", "DT", "RBAC", "FI",	"UAEX", "DF"};
 
 static void errors(void **state)
 {

@@ -107,12 +107,35 @@ static void no_memory(void **state)
 	mesh_map_free(&map);
 }
 
+/* Whoever replaces what is there counts on it: the old key's memory may be about to go. */
+static void replacing_needs_none(void **state)
+{
+	char names[6][8];
+	struct failing_mem failing;
+	int other = 0;
+	struct map map;
+
+	failing_mem_init(&failing, 2);
+	failing.fail_on = true;
+	mesh_map_init(&map, &failing.mem);
+	for (int i = 0; i < 6; i++) {
+		snprintf(names[i], sizeof(names[i]), "name-%d", i);
+		assert_int_equal(mesh_map_put(&map, mesh_slice_of(names[i]), names[i], NULL), 0);
+	}
+	assert_int_equal(mesh_map_put(&map, mesh_slice_of(names[3]), &other, NULL), 0);
+	assert_ptr_equal(mesh_map_get(&map, mesh_slice_of(names[3])), &other);
+	assert_int_equal(map.count, 6);
+	assert_int_equal(failing.calls, 1);
+	mesh_map_free(&map);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(basics),
 		cmocka_unit_test(against_model),
 		cmocka_unit_test(no_memory),
+		cmocka_unit_test(replacing_needs_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

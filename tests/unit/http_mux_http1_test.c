@@ -263,7 +263,7 @@ static void test_client_connection_close(void **state)
 static void test_client_peer_vanishes(void **state)
 {
 	static const char *const before[] = {"", "HTTP/1.1 2", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab"};
-	static const char *const expected[] = {"over RESET;", "over RESET;", "head 200;data ab;over RESET;"};
+	static const char *const expected[] = {"over RESET;", "over PROTOCOL;", "head 200;data ab;over RESET;"};
 
 	for (int i = 0; i < 3; i++) {
 		struct fixture f;

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include <mesh/error.h>
@@ -242,7 +243,9 @@ static void health_and_exclusion(void **state)
 	assert_true(mesh_balancer_panicking(s.balancer));
 	expect_share(&s, 0, 20000, 0.125);
 	expect_share(&s, 5, 20000, 0.125);
+	finish(&s);
 	s.cluster.fail_traffic_on_panic = true;
+	start(&s, 1);
 	assert_int_equal(mesh_balancer_pick(s.balancer, NULL), MESH_ERROR_NO_ENDPOINT);
 	for (size_t i = 0; i < 10; i++)
 		s.endpoints[i].healthy = true;
@@ -485,10 +488,10 @@ static void out_of_memory(void **state)
 	finish(&s);
 }
 
-/* Rings and tables fail at each of their allocations, and leave nothing behind. */
-static void out_of_memory_hashing(void **state)
+/* Rings and tables, with and without a bound, and turns that warm up fail at each allocation, and leave nothing behind. */
+static void out_of_memory_others(void **state)
 {
-	static const enum lb_kind kinds[] = {LB_RING_HASH, LB_MAGLEV};
+	static const enum lb_kind kinds[] = {LB_RING_HASH, LB_MAGLEV, LB_RING_HASH, LB_ROUND_ROBIN};
 
 	for (size_t i = 0; i < COUNT(kinds); i++) {
 		unsigned left = 0, failures = 0;
@@ -497,6 +500,8 @@ static void out_of_memory_hashing(void **state)
 		int rc = MESH_ERROR_NOMEM;
 
 		scene_make(&s, kinds[i], 1, 3);
+		s.cluster.balance.hash_balance_factor = i == 2 ? 150 : 0;
+		s.cluster.balance.slow_start.window_ns = 1000000000;
 		for (unsigned n = 0; rc < 0; n++) {
 			left = n;
 			rc = mesh_balancer_new(&mem, &s.cluster, &s.set, s.endpoints, s.count, 1, &s.balancer);
@@ -506,9 +511,24 @@ static void out_of_memory_hashing(void **state)
 				failures++;
 			}
 		}
-		assert_true(failures > 10);
+		assert_true(failures > 9);
 		finish(&s);
 	}
+}
+
+/* host_selection_retry_max_attempts may be any number: who has nobody else to go to must not pick for minutes. */
+static void avoided_for_ever(void **state)
+{
+	uint32_t avoid[] = {0};
+	struct lb_choice choice = {.avoid = avoid, .avoid_count = 1, .avoid_attempts = UINT32_MAX};
+	struct scene s;
+
+	scene_make(&s, LB_ROUND_ROBIN, 1, 1);
+	start(&s, 1);
+	alarm(5);
+	assert_int_equal(mesh_balancer_pick(s.balancer, &choice), 0);
+	alarm(0);
+	finish(&s);
 }
 
 int main(void)
@@ -521,7 +541,7 @@ int main(void)
 		cmocka_unit_test(priorities), cmocka_unit_test(degraded), cmocka_unit_test(localities_by_weight),
 		cmocka_unit_test(localities_of_priorities), cmocka_unit_test(tried_before),
 		cmocka_unit_test(never_an_excluded_one), cmocka_unit_test(out_of_memory),
-		cmocka_unit_test(out_of_memory_hashing),
+		cmocka_unit_test(out_of_memory_others), cmocka_unit_test(avoided_for_ever),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,6 +57,7 @@ static void spread(const uint32_t *weights, size_t count)
 	scene.set.count = count;
 	for (size_t i = 0; i < count; i++) {
 		scene.localities[i].weight = weights[i];
+		scene.localities[i].count = 1;
 		scene.endpoints[i].locality = (uint32_t)i;
 	}
 }

@@ -13,8 +13,13 @@
 
 struct row {
 	double panic_percent;
-	struct lb_census census[LEVELS]; /* total, healthy, degraded */
-	struct lb_share share[LEVELS];   /* healthy, degraded, panic */
+	struct {
+		uint32_t total, healthy, degraded;
+	} census[LEVELS];
+	struct {
+		uint32_t healthy, degraded;
+		bool panic;
+	} share[LEVELS];
 };
 
 static void shares(void **state)
@@ -51,14 +56,18 @@ static void shares(void **state)
 	};
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct lb_census census[LEVELS] = {{0}};
 		struct lb_share share[LEVELS];
 
-		mesh_locality_share(rows[i].census, LEVELS, 140, rows[i].panic_percent, share);
 		for (size_t l = 0; l < LEVELS; l++) {
-			const struct lb_share *want = &rows[i].share[l];
-
-			if (share[l].healthy != want->healthy || share[l].degraded != want->degraded ||
-			    share[l].panic != want->panic)
+			census[l].total = rows[i].census[l].total;
+			census[l].healthy = rows[i].census[l].healthy;
+			census[l].degraded = rows[i].census[l].degraded;
+		}
+		mesh_locality_share(census, LEVELS, 140, rows[i].panic_percent, share);
+		for (size_t l = 0; l < LEVELS; l++) {
+			if (share[l].healthy != rows[i].share[l].healthy || share[l].degraded != rows[i].share[l].degraded ||
+			    share[l].panic != rows[i].share[l].panic)
 				fail_msg("row %zu priority %zu: %u %u %d", i, l, share[l].healthy, share[l].degraded,
 					 share[l].panic);
 		}
@@ -72,7 +81,7 @@ static void shares_add_up(void **state)
 	mesh_rand_seed(&rand, 5);
 	for (unsigned round = 0; round < 50000; round++) {
 		size_t count = 1 + mesh_rand_below(&rand, 8);
-		struct lb_census census[8];
+		struct lb_census census[8] = {{0}};
 		struct lb_share share[8];
 		uint32_t sum = 0;
 
@@ -95,7 +104,7 @@ static void shares_are_monotonic(void **state)
 	uint32_t first = 0, last = 100;
 
 	for (uint32_t healthy = 0; healthy <= 100; healthy++) {
-		struct lb_census census[2] = {{100, healthy, 0}, {100, 100, 0}};
+		struct lb_census census[2] = {{.total = 100, .healthy = healthy}, {.total = 100, .healthy = 100}};
 		struct lb_share share[2];
 
 		mesh_locality_share(census, 2, 140, 50, share);
@@ -159,11 +168,31 @@ static void equal_weights_take_turns(void **state)
 	}
 }
 
+/* Only the sum of one locality's weights is bounded, and overprovisioning_factor by its 32 bits. */
+static void great_weights(void **state)
+{
+	const uint64_t whole = UINT64_C(1) << 34;
+	struct lb_census census[2] = {
+		{.total = 5, .healthy = 5, .total_weight = whole, .healthy_weight = whole},
+		{.total = 5, .healthy = 5, .total_weight = whole, .healthy_weight = whole},
+	};
+	struct lb_share share[2];
+
+	mesh_locality_share(census, 2, UINT32_C(1) << 30, 50, share);
+	assert_int_equal(share[0].available[0], 100);
+	assert_int_equal(share[0].healthy, 100);
+	census[0].healthy_weight = whole / 4; /* 35 % of it */
+	mesh_locality_share(census, 2, 140, 50, share);
+	assert_int_equal(share[0].healthy, 35);
+	assert_int_equal(share[1].healthy, 65);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shares), cmocka_unit_test(shares_add_up), cmocka_unit_test(shares_are_monotonic),
 		cmocka_unit_test(weights), cmocka_unit_test(turns_follow_weights), cmocka_unit_test(equal_weights_take_turns),
+		cmocka_unit_test(great_weights),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

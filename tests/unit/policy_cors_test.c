@@ -108,7 +108,7 @@ static void test_preflight(void **state)
 	assert_answer("access-control-allow-methods", "GET,POST");
 	assert_answer("access-control-allow-headers", "x-a");
 	assert_answer("access-control-max-age", "60");
-	assert_answer("access-control-expose-headers", NULL);
+	assert_answer("access-control-expose-headers", "x-b");
 	assert_answer("access-control-allow-private-network", NULL);
 	mesh_headers_clear(&answer);
 	config.methods = config.headers = S("*"); /* what was asked for */

@@ -53,17 +53,51 @@ static uint64_t hash(const struct hash_policy *policies, size_t count, const cha
 					.path = mesh_slice_of(path),
 					.headers = &headers};
 	struct arena arena;
-	uint64_t result = 1;
+	struct hash_result result = {.hash = 1};
 
 	mesh_arena_init(&arena, &mesh_mem_default, 0);
-	assert_int_equal(mesh_hash_policy(&route, &request, mesh_slice_of(source), &arena, &result), 0);
+	assert_int_equal(mesh_hash_policies(route.hash_policies, route.hash_policy_count, &request,
+					    &(struct hash_origin){mesh_slice_of(source), NULL}, &arena, &result), 0);
 	mesh_arena_free(&arena);
-	return result;
+	assert_null(result.set_cookie.data);
+	return result.hash;
 }
 
 static uint64_t xx(const char *text)
 {
 	return mesh_hash_xx64(mesh_slice_of(text), 0);
+}
+
+/* Who has no cookie gets one with what the policy says of it; who has one, none. */
+static void cookies_are_made(void **state)
+{
+	struct hash_policy policy = {.source = HASH_COOKIE, .name = MESH_SLICE("lost"),
+				     .cookie_tail = MESH_SLICE("; Max-Age=60; HttpOnly")};
+	struct headers headers = {.items = fields, .count = sizeof(fields) / sizeof(fields[0])};
+	struct route_request request = {.path = MESH_SLICE("/"), .headers = &headers};
+	struct hash_origin origin = {.source_ip = MESH_SLICE("10.0.0.1")};
+	struct hash_result first, second;
+	struct arena arena;
+	struct rand rand;
+
+	mesh_rand_seed(&rand, 1);
+	origin.rand = &rand;
+	mesh_arena_init(&arena, &mesh_mem_default, 0);
+	assert_int_equal(mesh_hash_policies(&policy, 1, &request, &origin, &arena, &first), 0);
+	assert_int_equal(first.set_cookie.len, strlen("lost=\"0123456789abcdef\"; Max-Age=60; HttpOnly"));
+	assert_memory_equal(first.set_cookie.data, "lost=\"", 6);
+	assert_memory_equal(first.set_cookie.data + 22, "\"; Max-Age=60; HttpOnly", 23);
+	for (size_t i = 6; i < 22; i++)
+		assert_non_null(strchr("0123456789abcdef", first.set_cookie.data[i]));
+	/* it comes back, and is the same to us */
+	assert_int_equal(first.hash, mesh_hash_xx64(mesh_slice_make(first.set_cookie.data + 6, 16), 0));
+	assert_int_equal(mesh_hash_policies(&policy, 1, &request, &origin, &arena, &second), 0);
+	assert_int_not_equal(first.hash, second.hash);
+	policy.name = MESH_SLICE("a");
+	assert_int_equal(mesh_hash_policies(&policy, 1, &request, &origin, &arena, &second), 0);
+	assert_null(second.set_cookie.data);
+	assert_int_equal(second.hash, xx("1"));
+	mesh_arena_free(&arena);
 }
 
 static void single(void **state)
@@ -148,7 +182,7 @@ static void combined(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(single),
+		cmocka_unit_test(cookies_are_made), cmocka_unit_test(single),
 		cmocka_unit_test(several_values),
 		cmocka_unit_test(rewritten),
 		cmocka_unit_test(combined),

@@ -156,8 +156,9 @@ static void header_sources(void **state)
 	mesh_headers_add(&headers, &arena, S("other"), S("o"));
 	mesh_headers_add(&headers, &arena, S("X-Many"), S("b"));
 	mesh_headers_add(&headers, &arena, S("host"), S("evil"));
-	assert_true(equals(&request, "x-many", "a,b"));
-	assert_false(equals(&request, "x-many", "a"));
+	assert_true(equals(&request, "x-many", "a")); /* each of several by itself */
+	assert_true(equals(&request, "x-many", "b"));
+	assert_false(equals(&request, "x-many", "a,b"));
 	assert_true(equals(&request, ":method", "GET"));
 	assert_true(equals(&request, ":scheme", "https"));
 	assert_true(equals(&request, ":authority", "a:80"));
@@ -180,7 +181,7 @@ static void header_no_memory(void **state)
 	mesh_headers_add(&headers, &arena, S("x"), S("b"));
 	mesh_arena_init(&tiny, &mesh_mem_default, 1);
 	assert_int_equal(mesh_header_value(&request, S("x"), &tiny, &value), MESH_ERROR_NOMEM);
-	assert_false(mesh_header_matches(&match, &request, &tiny));
+	assert_true(mesh_header_matches(&match, &request, &tiny)); /* nothing is joined for it */
 	assert_true(mesh_header_matches(&match, &request, &arena));
 	mesh_arena_free(&tiny);
 }

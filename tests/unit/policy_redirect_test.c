@@ -43,7 +43,7 @@ static void locations(void **state)
 		{{REDIRECT, .redirect_port = 8443}, "[::1]:9080", "/old", "http://[::1]:8443/old"},
 		{{REDIRECT, .redirect_port = 8443}, "[::1]", "/old", "http://[::1]:8443/old"},
 		{{REDIRECT, .redirect_scheme = {"https", 5}}, "[::80]", "/old", "https://[::80]/old"},
-		{{REDIRECT, .redirect_prefix = true}, "reviews", "/old/a", "http://reviews/a"},
+		{{REDIRECT, .redirect_prefix = true}, "reviews", "/old/a", "http://reviews/old/a"}, /* an empty one is none */
 	};
 	struct arena arena;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which outcome asks for a retry under which words, what a request may add, and how long to wait. */
+/* Which outcome asks for a retry under which words, and what a request may add. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +7,7 @@
 
 #include <mesh/error.h>
 
+#include "config/cluster.h"
 #include "policy/retry.h"
 
 #define S(text) mesh_slice_of(text)
@@ -65,7 +66,7 @@ static bool wanted(const char *on, struct retry_outcome outcome)
 	uint32_t codes[] = {418, 503};
 	struct retry_config config = {.on = parse(on), .status_codes = codes, .status_code_count = 2};
 
-	return mesh_retry_wanted(&config, &outcome, &arena);
+	return mesh_retry_decide(&config, &outcome, &arena) == RETRY_WITH_BACKOFF;
 }
 
 static void statuses(void **state)
@@ -90,7 +91,7 @@ static void statuses(void **state)
 			fail_msg("row %zu: %s on %d", i, rows[i].on, rows[i].status);
 	}
 	assert_false(wanted("5xx", (struct retry_outcome){.status = 503, .head_received = true}));
-	assert_false(mesh_retry_wanted(NULL, &(struct retry_outcome){.status = 503}, &arena));
+	assert_int_equal(mesh_retry_decide(NULL, &(struct retry_outcome){.status = 503}, &arena), RETRY_NOT);
 }
 
 static void failures(void **state)
@@ -139,6 +140,160 @@ static void failures(void **state)
 	}
 }
 
+/* What can become of a try, and under which words Envoy's router makes another: all words, all outcomes. */
+static void every_word_and_outcome(void **state)
+{
+	static const char *const all[] = {
+		"5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited", "retriable-4xx",
+		"refused-stream", "retriable-status-codes", "retriable-headers", "http3-post-connect-failure", "cancelled",
+		"deadline-exceeded", "internal", "resource-exhausted", "unavailable",
+	};
+	static const struct {
+		struct retry_outcome outcome;
+		const char *header, *value; /* of the response */
+		const char *retried_by;     /* words, each with a comma behind */
+	} rows[] = {
+		{{.status = 200}, NULL, NULL, ""},
+		{{.status = 404}, NULL, NULL, ""},
+		{{.status = 409}, NULL, NULL, "retriable-4xx,"},
+		{{.status = 418}, NULL, NULL, "retriable-status-codes,"},
+		{{.status = 500}, NULL, NULL, "5xx,"},
+		{{.status = 501}, NULL, NULL, "5xx,"},
+		{{.status = 502}, NULL, NULL, "5xx,gateway-error,"},
+		{{.status = 503}, NULL, NULL, "5xx,gateway-error,retriable-status-codes,"},
+		{{.status = 504}, NULL, NULL, "5xx,gateway-error,"},
+		{{.status = 505}, NULL, NULL, "5xx,"},
+		{{.status = 599}, NULL, NULL, "5xx,"},
+		{{.status = 429}, "x-envoy-ratelimited", "true", "envoy-ratelimited,"},
+		{{.status = 503}, "x-envoy-ratelimited", "true", "envoy-ratelimited,"},
+		{{.status = 200}, "x-again", "", "retriable-headers,"},
+		{{.status = 503}, "x-again", "", "5xx,gateway-error,retriable-status-codes,retriable-headers,"},
+		{{.status = 200}, "grpc-status", "0", ""},
+		{{.status = 200}, "grpc-status", "1", "cancelled,"},
+		{{.status = 200}, "grpc-status", "2", ""},
+		{{.status = 200}, "grpc-status", "4", "deadline-exceeded,"},
+		{{.status = 200}, "grpc-status", "8", "resource-exhausted,"},
+		{{.status = 200}, "grpc-status", "13", "internal,"},
+		{{.status = 200}, "grpc-status", "14", "unavailable,"},
+		{{.status = 200}, "grpc-status", "99", ""},
+		{{.error = MESH_ERROR_CONNECT, .connect_failed = true, .unprocessed = true}, NULL, NULL,
+		 "5xx,gateway-error,reset,reset-before-request,connect-failure,"},
+		{{.error = MESH_ERROR_CONNECT_TIMEOUT, .connect_failed = true, .unprocessed = true}, NULL, NULL,
+		 "5xx,gateway-error,reset,reset-before-request,connect-failure,"},
+		{{.error = MESH_ERROR_TLS, .connect_failed = true, .unprocessed = true}, NULL, NULL,
+		 "5xx,gateway-error,reset,reset-before-request,connect-failure,"},
+		{{.error = MESH_ERROR_RESET, .unprocessed = false}, NULL, NULL, "5xx,gateway-error,reset,reset-before-request,"},
+		{{.error = MESH_ERROR_RESET, .request_sent = true}, NULL, NULL, "5xx,gateway-error,reset,"},
+		{{.error = MESH_ERROR_REMOTE_RESET, .request_sent = true}, NULL, NULL, "5xx,gateway-error,reset,"},
+		{{.error = MESH_ERROR_PROTOCOL, .request_sent = true}, NULL, NULL, "5xx,gateway-error,reset,"},
+		{{.error = MESH_ERROR_REFUSED, .request_sent = true, .unprocessed = true}, NULL, NULL,
+		 "5xx,gateway-error,reset,refused-stream,"},
+		{{.error = MESH_ERROR_TIMEOUT, .request_sent = true, .per_try_timeout = true}, NULL, NULL,
+		 "5xx,gateway-error,reset,"},
+		{{.error = MESH_ERROR_TIMEOUT, .request_sent = true}, NULL, NULL, ""},
+		{{.error = MESH_ERROR_OVERFLOW, .unprocessed = true}, NULL, NULL, ""},
+		{{.error = MESH_ERROR_NO_ENDPOINT, .unprocessed = true}, NULL, NULL, ""},
+	};
+	uint32_t codes[] = {418, 503};
+	struct header_match again = {.name = S("x-again"), .kind = HEADER_MATCH_PRESENT};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct headers headers = {0};
+		struct retry_outcome outcome = rows[i].outcome;
+
+		outcome.headers = outcome.error ? NULL : &headers;
+		if (rows[i].header)
+			assert_int_equal(mesh_headers_add(&headers, &arena, S(rows[i].header), S(rows[i].value)), 0);
+		for (size_t k = 0; k < COUNT(all); k++) {
+			struct retry_config config = {.on = parse(all[k]), .status_codes = codes, .status_code_count = 2,
+						      .retriable_headers = &again, .retriable_header_count = 1};
+			struct mesh_slice rest = S(rows[i].retried_by);
+			bool expected = false;
+
+			while (rest.len)
+				expected |= mesh_slice_equal(mesh_slice_cut(&rest, ','), S(all[k]));
+			if ((mesh_retry_decide(&config, &outcome, &arena) == RETRY_WITH_BACKOFF) != expected)
+				fail_msg("row %zu: %s", i, all[k]);
+			outcome.head_received = true;
+			assert_int_equal(mesh_retry_decide(&config, &outcome, &arena), RETRY_NOT);
+			outcome.head_received = false;
+		}
+	}
+}
+
+static void too_early(void **state)
+{
+	uint32_t codes[] = {425};
+	struct retry_config config = {.on = RETRY_RETRIABLE_STATUS_CODES, .status_codes = codes, .status_code_count = 1};
+	struct retry_outcome outcome = {.status = 425};
+
+	assert_int_equal(mesh_retry_decide(&config, &outcome, &arena), RETRY_AT_ONCE);
+	outcome.early = true;
+	assert_int_equal(mesh_retry_decide(&config, &outcome, &arena), RETRY_NOT);
+	config.on = RETRY_RETRIABLE_4XX;
+	assert_int_equal(mesh_retry_decide(&config, &outcome, &arena), RETRY_NOT);
+}
+
+static bool hedged(bool configured, struct headers *headers)
+{
+	struct route_request request = {.headers = headers};
+	const struct retry_config *use;
+
+	assert_int_equal(mesh_retry_policy(NULL, &request, true, &configured, &arena, &use), 0);
+	assert_null(use); /* it is no retry policy */
+	return configured;
+}
+
+static void hedging(void **state)
+{
+	struct headers none = {0}, yes = {0}, no = {0}, odd = {0};
+	struct retry_config base = {.on = RETRY_5XX, .retries = 3}, limited = base;
+	struct header_match never = {.name = S("x-may"), .kind = HEADER_MATCH_PRESENT};
+	struct route_request request = {.headers = &none};
+	const struct retry_config *use;
+	bool on = true;
+
+	mesh_headers_add(&yes, &arena, S("X-Envoy-Hedge-On-Per-Try-Timeout"), S("true"));
+	mesh_headers_add(&no, &arena, S("x-envoy-hedge-on-per-try-timeout"), S("false"));
+	mesh_headers_add(&odd, &arena, S("x-envoy-hedge-on-per-try-timeout"), S("True"));
+	assert_false(hedged(false, &none));
+	assert_true(hedged(false, &yes));
+	assert_false(hedged(false, &odd));
+	assert_true(hedged(true, &none));
+	assert_true(hedged(true, &odd));
+	assert_false(hedged(true, &no));
+	/* who may not be retried is hedged all the same */
+	limited.retriable_request_headers = &never;
+	limited.retriable_request_header_count = 1;
+	assert_int_equal(mesh_retry_policy(&limited, &request, true, &on, &arena, &use), 0);
+	assert_int_equal(use->on, 0);
+	assert_int_equal(use->retries, 3);
+	on = false;
+	assert_int_equal(mesh_retry_policy(&limited, &request, true, &on, &arena, &use), 0);
+	assert_null(use);
+}
+
+static void endpoints_left_out(void **state)
+{
+	struct mesh_slice items[] = {S("x"), S("new")};
+	struct lb_label plain[] = {{.key = S("a"), .value = S("b")}, {.key = S("stage"), .value = S("new")}},
+			several[] = {{.key = S("stage"), .list = true, .items = items, .item_count = 2}},
+			canary[] = {{.key = S("canary"), .value = S("true")}};
+	struct label stage[] = {{S("stage"), S("new")}}, both[] = {{S("a"), S("b")}, {S("stage"), S("old")}};
+	struct retry_config config = {.omit = stage, .omit_count = 1}, none = {0}, canaries = {.omit_canary = true};
+
+	assert_true(mesh_retry_omits(&config, plain, 2));
+	assert_true(mesh_retry_omits(&config, several, 1));
+	assert_false(mesh_retry_omits(&config, canary, 1));
+	assert_false(mesh_retry_omits(&config, NULL, 0));
+	config.omit = both;
+	config.omit_count = 2;
+	assert_false(mesh_retry_omits(&config, plain, 2)); /* all of them */
+	assert_false(mesh_retry_omits(&none, plain, 2));
+	assert_true(mesh_retry_omits(&canaries, canary, 1));
+	assert_false(mesh_retry_omits(&canaries, plain, 2));
+}
+
 static void grpc(void **state)
 {
 	static const struct {
@@ -183,22 +338,23 @@ static void response_headers(void **state)
 	struct headers headers = {0};
 	struct retry_outcome outcome = {.status = 200, .headers = &headers};
 
-	assert_false(mesh_retry_wanted(&config, &outcome, &arena));
+	assert_int_equal(mesh_retry_decide(&config, &outcome, &arena), RETRY_NOT);
 	outcome.status = 425;
-	assert_true(mesh_retry_wanted(&config, &outcome, &arena));
+	assert_int_equal(mesh_retry_decide(&config, &outcome, &arena), RETRY_WITH_BACKOFF);
 	outcome.status = 200;
 	mesh_headers_add(&headers, &arena, S("X-Again"), S(""));
-	assert_true(mesh_retry_wanted(&config, &outcome, &arena));
+	assert_int_equal(mesh_retry_decide(&config, &outcome, &arena), RETRY_WITH_BACKOFF);
 	config.on = RETRY_5XX;
-	assert_false(mesh_retry_wanted(&config, &outcome, &arena));
+	assert_int_equal(mesh_retry_decide(&config, &outcome, &arena), RETRY_NOT);
 }
 
 static const struct retry_config *policy(const struct retry_config *base, struct headers *headers, bool internal)
 {
 	struct route_request request = {.headers = headers};
 	const struct retry_config *use = (const void *)1;
+	bool on = false;
 
-	assert_int_equal(mesh_retry_policy(base, &request, internal, &arena, &use), 0);
+	assert_int_equal(mesh_retry_policy(base, &request, internal, &on, &arena, &use), 0);
 	return use;
 }
 
@@ -241,7 +397,11 @@ static void merging(void **state)
 	assert_null(policy(NULL, &only_max, true)); /* asks for nothing */
 	assert_int_equal(policy(&base, &only_max, true)->retries, 9);
 	mesh_headers_set(&only_max, &arena, S("x-envoy-max-retries"), S("4294967295"));
-	assert_int_equal(policy(&base, &only_max, true)->retries, 32); /* no request asks without end */
+	assert_int_equal(policy(&base, &only_max, true)->retries, UINT32_MAX); /* as in Envoy: breakers bound it */
+	mesh_headers_set(&only_max, &arena, S("x-envoy-max-retries"), S("99999999999"));
+	assert_int_equal(policy(&base, &only_max, true)->retries, UINT32_MAX);
+	mesh_headers_set(&only_max, &arena, S("x-envoy-max-retries"), S("many"));
+	assert_int_equal(policy(&base, &only_max, true)->retries, 2);
 
 	mesh_headers_add(&names, &arena, S("x-envoy-retry-on"), S("retriable-headers"));
 	mesh_headers_add(&names, &arena, S("x-envoy-retriable-header-names"), S("x-one, X-Two"));
@@ -249,9 +409,9 @@ static void merging(void **state)
 	assert_int_equal(use->retries, 1);
 	assert_int_equal(use->retriable_header_count, 2);
 	struct headers response = {0};
-	assert_false(mesh_retry_wanted(use, &(struct retry_outcome){.status = 200, .headers = &response}, &arena));
+	assert_int_equal(mesh_retry_decide(use, &(struct retry_outcome){.status = 200, .headers = &response}, &arena), RETRY_NOT);
 	mesh_headers_add(&response, &arena, S("x-two"), S("1"));
-	assert_true(mesh_retry_wanted(use, &(struct retry_outcome){.status = 200, .headers = &response}, &arena));
+	assert_int_equal(mesh_retry_decide(use, &(struct retry_outcome){.status = 200, .headers = &response}, &arena), RETRY_WITH_BACKOFF);
 }
 
 static void request_headers(void **state)
@@ -275,50 +435,23 @@ static void merging_without_memory(void **state)
 	struct route_request request = {.headers = &headers};
 	const struct retry_config *use;
 	struct arena tiny;
+	bool on = false;
 
 	mesh_headers_add(&headers, &arena, S("x-envoy-retry-on"), S("5xx"));
 	mesh_arena_init(&tiny, &mesh_mem_default, 1);
-	assert_int_equal(mesh_retry_policy(NULL, &request, true, &tiny, &use), MESH_ERROR_NOMEM);
+	assert_int_equal(mesh_retry_policy(NULL, &request, true, &on, &tiny, &use), MESH_ERROR_NOMEM);
 	assert_null(use);
 	mesh_arena_free(&tiny);
-}
-
-/* Highest wait seen in many draws before each retry: just under the window, which doubles up to the limit. */
-static void backoff(void **state)
-{
-	static const uint64_t windows_ms[] = {25, 50, 100, 200, 250, 250, 250};
-	struct retry_config config = {0}, odd = {.backoff_base_ns = 10 * MS, .backoff_max_ns = 3 * MS},
-			    own = {.backoff_base_ns = 10 * MS, .backoff_max_ns = 35 * MS};
-	struct rand rand;
-
-	mesh_rand_seed(&rand, 1);
-	for (unsigned number = 1; number <= COUNT(windows_ms); number++) {
-		uint64_t high = 0, sum = 0;
-
-		for (unsigned i = 0; i < 5000; i++) {
-			uint64_t ns = mesh_retry_backoff_ns(&config, number, &rand);
-
-			high = ns > high ? ns : high;
-			sum += ns;
-		}
-		assert_true(high < windows_ms[number - 1] * MS);
-		assert_true(high > windows_ms[number - 1] * MS * 99 / 100);
-		assert_in_range(sum / 5000, windows_ms[number - 1] * MS * 48 / 100, windows_ms[number - 1] * MS * 52 / 100);
-	}
-	for (unsigned i = 0; i < 1000; i++) {
-		assert_true(mesh_retry_backoff_ns(&odd, 1, &rand) < 3 * MS);
-		assert_true(mesh_retry_backoff_ns(&own, 2, &rand) < 20 * MS);
-		assert_true(mesh_retry_backoff_ns(&own, 3, &rand) < 35 * MS);
-		assert_true(mesh_retry_backoff_ns(&own, 4000000000u, &rand) < 35 * MS);
-	}
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(words), cmocka_unit_test(statuses), cmocka_unit_test(failures), cmocka_unit_test(grpc),
+		cmocka_unit_test(every_word_and_outcome), cmocka_unit_test(too_early),
+		cmocka_unit_test(hedging), cmocka_unit_test(endpoints_left_out),
 		cmocka_unit_test(ratelimited), cmocka_unit_test(response_headers), cmocka_unit_test(merging),
-		cmocka_unit_test(request_headers), cmocka_unit_test(merging_without_memory), cmocka_unit_test(backoff),
+		cmocka_unit_test(request_headers), cmocka_unit_test(merging_without_memory),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

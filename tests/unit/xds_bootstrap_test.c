@@ -389,6 +389,54 @@ static void small_settings(void **state)
 	end(&f);
 }
 
+static void warm_connections(void **state)
+{
+	static const char *const bad[] = {"-1", "65", "two", "18446744073709551617"};
+	struct fixture f;
+
+	begin(&f);
+	good(&f);
+	assert_int_equal(f.b->warm, 0);
+	set(&f, "LIBMESH_PRECONNECT", "64");
+	good(&f);
+	assert_int_equal(f.b->warm, 64);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		set(&f, "LIBMESH_PRECONNECT", bad[i]);
+		refused(&f, "LIBMESH_PRECONNECT is \"%s\": a number of connections up to 64 was expected", bad[i]);
+	}
+	end(&f);
+}
+
+/* What balancing goes by beyond configuration, each only where it is asked for. */
+static void balancing(void **state)
+{
+	struct fixture f;
+
+	begin(&f);
+	good(&f);
+	assert_false(f.b->peak_ewma);
+	assert_null(f.b->locality);
+	set(&f, "LIBMESH_PEAK_EWMA", "1");
+	set(&f, "ISTIO_METAJSON_LABELS", "{\"istio-locality\":\"eu-1.zone-a.rack\"}");
+	good(&f);
+	assert_true(f.b->peak_ewma);
+	assert_null(f.b->locality); /* a place alone is not enough */
+	set(&f, "LIBMESH_PEAK_EWMA", "0");
+	set(&f, "ISTIO_META_ENABLE_SELF_DISCOVERY", "true");
+	good(&f);
+	assert_false(f.b->peak_ewma);
+	assert_string_equal(f.b->locality, "eu-1/zone-a/rack");
+	set(&f, "ISTIO_METAJSON_LABELS", "{\"istio-locality\":\"eu.1/zone.a\"}");
+	good(&f);
+	assert_string_equal(f.b->locality, "eu.1/zone.a");
+	set(&f, "ISTIO_METAJSON_LABELS", "{}");
+	good(&f);
+	assert_null(f.b->locality);
+	set(&f, "LIBMESH_PEAK_EWMA", "yes");
+	refused(&f, "LIBMESH_PEAK_EWMA is \"yes\": 0 or 1 was expected");
+	end(&f);
+}
+
 static void files(void **state)
 {
 	struct fixture f;
@@ -653,7 +701,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(from_the_environment), cmocka_unit_test(options_win),	 cmocka_unit_test(of_the_process),
 		cmocka_unit_test(names),		cmocka_unit_test(addresses),	 cmocka_unit_test(plaintext),
-		cmocka_unit_test(json_values),		cmocka_unit_test(small_settings), cmocka_unit_test(files),
+		cmocka_unit_test(json_values),		cmocka_unit_test(small_settings), cmocka_unit_test(balancing), cmocka_unit_test(warm_connections), cmocka_unit_test(files),
 		cmocka_unit_test(label_file),		cmocka_unit_test(node_as_istiod_wants_it),
 		cmocka_unit_test(node_names_the_service), cmocka_unit_test(node_dump), cmocka_unit_test(variables),
 	};

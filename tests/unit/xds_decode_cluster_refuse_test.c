@@ -100,10 +100,7 @@ static void passed_over_with_a_warning(void **state)
 	static const struct {
 		const char *rest, *warning;
 	} cases[] = {
-		{"'lbSubsetConfig': {}", "lb_subset_config"},
-		{"'healthChecks': [{}]", "health_checks"},
-		{"'preconnectPolicy': {}", "preconnect_policy"},
-		{"'circuitBreakers': {'perHostThresholds': [{'maxConnections': 1}]}", "per_host_thresholds"},
+		{"'outlierDetection': {'detectDegradedHosts': true}", "detect_degraded_hosts"},
 		{"'typedExtensionProtocolOptions': {'other': {'@type': '" OPTIONS "'}}",
 		 "typed_extension_protocol_options \"other\""},
 		{HTTP("'autoConfig': {}, 'httpFilters': [{'name': 'mine', 'isOptional': true}]"),

@@ -57,7 +57,7 @@ static void recorded_eds(void **state)
 	assert_int_equal(c->lb, LB_LEAST_REQUEST);
 	assert_int_equal(c->least_request_choices, 2);
 	assert_true(c->least_request_bias == 1.0);
-	assert_int_equal(c->slow_start_ns, 30 * SECOND);
+	assert_int_equal(c->balance.slow_start.window_ns, 30 * SECOND);
 	assert_true(c->panic_percent == 40.0);
 	assert_true(c->locality_weighted);
 	assert_false(c->fail_traffic_on_panic);
@@ -179,7 +179,7 @@ static void defaults(void **state)
 	assert_int_equal(c->lb, LB_ROUND_ROBIN);
 	assert_int_equal(c->least_request_choices, 2);
 	assert_true(c->panic_percent == 50.0);
-	assert_int_equal(c->slow_start_ns, 0);
+	assert_int_equal(c->balance.slow_start.window_ns, 0);
 	assert_false(c->locality_weighted);
 	assert_int_equal(c->breaker.connections, 1024);
 	assert_int_equal(c->breaker.pending, 1024);
@@ -286,7 +286,7 @@ static void policies(void **state)
 	assert_true(c->fail_traffic_on_panic);
 	mesh_config_object_release(c);
 	c = cluster_fixture_eds(f, "'roundRobinLbConfig': {'slowStartConfig': {'slowStartWindow': '4s'}}");
-	assert_int_equal(c->slow_start_ns, 4 * SECOND);
+	assert_int_equal(c->balance.slow_start.window_ns, 4 * SECOND);
 	mesh_config_object_release(c);
 	c = cluster_fixture_eds(f, "'lbPolicy': 'MAGLEV', 'maglevLbConfig': {'tableSize': 65537}");
 	assert_int_equal(c->lb, LB_MAGLEV);
@@ -301,7 +301,7 @@ static void policies(void **state)
 			"'slowStartConfig': {'slowStartWindow': '2s'}") ", " POLICY("r", "random.v3.Random", "") "]}");
 	assert_int_equal(c->lb, LB_LEAST_REQUEST); /* the first that is known, and before the old field */
 	assert_int_equal(c->least_request_choices, 3);
-	assert_int_equal(c->slow_start_ns, 2 * SECOND);
+	assert_int_equal(c->balance.slow_start.window_ns, 2 * SECOND);
 	mesh_config_object_release(c);
 	c = cluster_fixture_eds(f, "'loadBalancingPolicy': {'policies': [" POLICY(
 					   "w", "wrr_locality.v3.WrrLocality",
@@ -320,29 +320,28 @@ static void hashing(void **state)
 		const char *rest;
 		uint64_t low, high, size;
 		bool murmur, by_name;
-		const char *warning; /* NULL: none */
 	} cases[] = {
-		{"'lbPolicy': 'RING_HASH'", 1024, 8388608, 65537, false, false, NULL},
-		{RING("'minimumRingSize': 2048"), 2048, 8388608, 65537, false, false, NULL},
+		{"'lbPolicy': 'RING_HASH'", 1024, 8388608, 65537, false, false},
+		{RING("'minimumRingSize': 2048"), 2048, 8388608, 65537, false, false},
 		{RING("'minimumRingSize': 8388608, 'maximumRingSize': 8388608, 'hashFunction': 'MURMUR_HASH_2'"), 8388608, 8388608,
-		 65537, true, false, NULL},
-		{"'lbPolicy': 'MAGLEV', 'maglevLbConfig': {'tableSize': 5000011}", 1024, 8388608, 5000011, false, false, NULL},
-		{"'lbPolicy': 'MAGLEV', 'maglevLbConfig': {'tableSize': 2}", 1024, 8388608, 2, false, false, NULL},
+		 65537, true, false},
+		{"'lbPolicy': 'MAGLEV', 'maglevLbConfig': {'tableSize': 5000011}", 1024, 8388608, 5000011, false, false},
+		{"'lbPolicy': 'MAGLEV', 'maglevLbConfig': {'tableSize': 2}", 1024, 8388608, 2, false, false},
 		{"'lbPolicy': 'MAGLEV', 'commonLbConfig': {'consistentHashingLbConfig': {'useHostnameForHashing': true}}", 1024,
-		 8388608, 65537, false, true, NULL},
+		 8388608, 65537, false, true},
 		{"'lbPolicy': 'MAGLEV', 'commonLbConfig': {'consistentHashingLbConfig': {'hashBalanceFactor': 150}}", 1024, 8388608,
-		 65537, false, false, "hash_balance_factor"},
-		{TYPED("ring_hash.v3.RingHash", ""), 1024, 8388608, 65537, false, false, NULL},
+		 65537, false, false},
+		{TYPED("ring_hash.v3.RingHash", ""), 1024, 8388608, 65537, false, false},
 		{TYPED("ring_hash.v3.RingHash", ", 'hashFunction': 'XX_HASH', 'minimumRingSize': 7, 'maximumRingSize': 9"), 7, 9,
-		 65537, false, false, NULL},
+		 65537, false, false},
 		{TYPED("ring_hash.v3.RingHash", ", 'hashFunction': 'MURMUR_HASH_2', 'useHostnameForHashing': true"), 1024, 8388608,
-		 65537, true, true, NULL},
+		 65537, true, true},
 		/* the newer message says it all where it is there */
 		{TYPED("ring_hash.v3.RingHash", ", 'useHostnameForHashing': true, 'consistentHashingLbConfig': {}"), 1024, 8388608,
-		 65537, false, false, NULL},
+		 65537, false, false},
 		{TYPED("maglev.v3.Maglev", ", 'tableSize': 7, 'consistentHashingLbConfig': {'useHostnameForHashing': true, "
 					   "'hashPolicy': [{'header': {'headerName': 'a'}}]}"),
-		 1024, 8388608, 7, false, true, "hash_policy of a cluster"},
+		 1024, 8388608, 7, false, true},
 	};
 	struct decode_fixture *f = *state;
 
@@ -354,8 +353,8 @@ static void hashing(void **state)
 			fail_msg("case %zu: ring %llu..%llu, table %llu, murmur %d, by name %d", i,
 				 (unsigned long long)c->ring_min, (unsigned long long)c->ring_max,
 				 (unsigned long long)c->maglev_size, c->ring_murmur, c->hash_by_hostname);
-		if (cases[i].warning && !strstr(decode_fixture_warnings(f), cases[i].warning))
-			fail_msg("case %zu: no warning of %s", i, cases[i].warning);
+		if (*decode_fixture_warnings(f))
+			fail_msg("case %zu warns: %s", i, decode_fixture_warnings(f));
 		mesh_config_object_release(c);
 	}
 	cluster_fixture_refused(f, RING("'minimumRingSize': 0"), "ring_hash_lb_config.minimum_ring_size", "0..8388608");

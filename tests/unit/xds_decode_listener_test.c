@@ -256,7 +256,8 @@ static void tcp_proxy(void **state)
 		"{'name': 'x', 'typedConfig': {'@type': 'udpa.type.v1.TypedStruct', 'typeUrl': "
 		"'type.googleapis.com/envoy.tcp.metadataexchange.config.MetadataExchange', 'value': {'protocol': 'some-exchange'}}},"
 		"{'name': 't', 'typedConfig': {'@type': 'envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy', 'statPrefix': 'stats',"
-		"'cluster': 'c', 'maxConnectAttempts': 3, 'idleTimeout': '0s', 'maxDownstreamConnectionDuration': '1.5s'}}]}]";
+		"'cluster': 'c', 'maxConnectAttempts': 3, 'idleTimeout': '0s', 'maxDownstreamConnectionDuration': '1.5s',"
+		"'hashPolicy': [{'sourceIp': {}}]}}]}]";
 	struct decode_fixture f;
 	struct listener_config *listener;
 	const struct chain *chain;
@@ -270,6 +271,7 @@ static void tcp_proxy(void **state)
 	assert_int_equal(chain->tcp_connect_attempts, 1);
 	assert_int_equal(chain->tcp_idle_timeout_ns, -1);
 	assert_int_equal(chain->tcp_duration_max_ns, 0);
+	assert_false(chain->tcp_hash_source);
 	mesh_config_object_release(listener);
 	listener = decode_fixture_listener_json(&f, json);
 	assert_non_null(listener);
@@ -279,6 +281,7 @@ static void tcp_proxy(void **state)
 	assert_int_equal(chain->tcp_connect_attempts, 3);
 	assert_int_equal(chain->tcp_idle_timeout_ns, 0);
 	assert_int_equal(chain->tcp_duration_max_ns, 1500000000);
+	assert_true(chain->tcp_hash_source);
 	mesh_config_object_release(listener);
 	decode_fixture_end(&f);
 }

@@ -143,7 +143,10 @@ static void headers(void **state)
 		{"'stringMatch': {'exact': ''}, 'treatMissingHeaderAsEmpty': true", "", true},
 		{"'rangeMatch': {'start': '0', 'end': '1'}, 'invertMatch': true, 'treatMissingHeaderAsEmpty': true", "",
 		 true},
-		{"'stringMatch': {'exact': 'a,b'}", "x: a\nx: b", true}, /* several are joined */
+		{"'stringMatch': {'exact': 'a,b'}", "x: a\nx: b", false}, /* several are not joined */
+		{"'stringMatch': {'exact': 'b'}", "x: a\nx: b", true},
+		{"'stringMatch': {'exact': 'b'}, 'invertMatch': true", "x: a\nx: b", false},
+		{"'stringMatch': {'exact': 'c'}, 'invertMatch': true", "x: a\nx: b", true},
 	};
 	const struct route *route = NULL;
 

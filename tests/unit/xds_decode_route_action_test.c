@@ -9,6 +9,8 @@
 #include <cmocka.h>
 
 #include "config/authz.h"
+#include "config/cluster.h"
+#include "config/subset_wish.h"
 #include "support/route_fixture.h"
 
 #define SECOND	1000000000ll
@@ -137,9 +139,11 @@ static void destinations(void **state)
 	assert_int_equal(route->weighted_count, 2);
 	assert_int_equal(route->weighted_total, UINT32_MAX);
 	assert_int_equal(route->weighted[0].weight, 0);
-	assert_false(route->weighted[0].has_subset);
+	assert_null(route->weighted[0].subset);
 	assert_slice(route->weighted[1].host_rewrite, "b.example");
-	assert_true(route->weighted[1].has_subset);
+	assert_int_equal(route->weighted[1].subset->match.label_count, 1);
+	assert_slice(route->weighted[1].subset->match.labels[0].key, "version");
+	assert_slice(route->weighted[1].subset->match.labels[0].value, "v1");
 	assert_slice(route->weighted[1].mutations.request_add[0].name, "x-b");
 	assert_slice(route->weighted[1].mutations.response_remove[0], "x-gone");
 }
@@ -343,7 +347,7 @@ static void mutations(void **state)
 			"'internalOnlyHeaders': ['X-In'], 'requestHeadersToAdd': ["
 			"{'header': {'key': 'X-A', 'value': '100%%'}, 'keepEmptyValue': true},"
 			"{'header': {'key': 'b', 'value': 'v'}, 'append': false},"
-			"{'header': {'key': 'c', 'value': 'v'}, 'append': true, 'appendAction': 'ADD_IF_ABSENT'},"
+			"{'header': {'key': 'c', 'value': 'v'}, 'append': true},"
 			"{'header': {'key': 'd', 'value': 'v'}, 'appendAction': 'ADD_IF_ABSENT'},"
 			"{'header': {'key': 'e', 'rawValue': 'dw=='}, 'appendAction': 'OVERWRITE_IF_EXISTS'},"
 			"{'header': {'key': 'f'}}]"));

@@ -192,7 +192,7 @@ static void secure_routes(void **state)
 		{"/reviews/1", "end-user: jason\n", 99, 0, "outbound|9080|v2|" REVIEWS},
 		{"/reviews/1", "end-user: json\n", 99, 1, "outbound|9080|v3|" REVIEWS},
 		{"/reviews/1", "", 0, 1, "outbound|9080|v1|" REVIEWS},
-		{"/reviews/1", "end-user: jason\nend-user: jason\n", 0, 1, "outbound|9080|v1|" REVIEWS},
+		{"/reviews/1", "end-user: jason\nend-user: json\n", 99, 0, "outbound|9080|v2|" REVIEWS},
 	};
 	const struct route_config *config = recorded(*state, SAMPLES "secure.rds.json", "9080");
 

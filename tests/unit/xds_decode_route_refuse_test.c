@@ -65,6 +65,12 @@ static void configurations(void **state)
 		 "response_headers_to_add[0].header.value", "not a header value"},
 		{"'responseHeadersToAdd': [{'header': {'key': 'a', 'value': '1'}, 'appendAction': 9}]",
 		 "response_headers_to_add[0].append_action", "9: unknown"},
+		{"'responseHeadersToAdd': [{'header': {'key': 'a', 'value': 'a%'}}]", "response_headers_to_add[0].header.value",
+		 "no operator at position 1"},
+		{"'responseHeadersToAdd': [{'header': {'key': 'a', 'value': '%DURATION:3%'}}]",
+		 "response_headers_to_add[0].header.value", "%DURATION%: takes no length"},
+		{"'requestHeadersToAdd': [{'header': {'key': 'a', 'value': '1'}, 'append': true, 'appendAction': 1}]",
+		 "request_headers_to_add[0].append", "beside append_action"},
 		{"'requestHeadersToRemove': ['x', ':path']", "request_headers_to_remove[1]", "\":path\": pseudo"},
 		{"'responseHeadersToRemove': ['a:b']", "response_headers_to_remove[0]", "\"a:b\": not a header name"},
 		{"'typedPerFilterConfig': {'x': {'@type': 'envoy.extensions.filters.http.rbac.v3.RBACPerRoute', "
@@ -105,7 +111,7 @@ static void actions(void **state)
 		{"'route': {'weightedClusters': {}}", ACTION ".weighted_clusters.clusters", "must not be empty"},
 		{"'route': {'weightedClusters': {'clusters': [{'name': 'a', 'weight': 1}, {'weight': 1}]}}",
 		 ACTION ".weighted_clusters.clusters[1].name", "must not be empty"},
-		{"'route': {'weightedClusters': {'clusters': [{'name': 'a', 'weight': 0}, {'name': 'b'}]}}",
+		{"'route': {'weightedClusters': {'clusters': [{'name': 'a', 'weight': 0}, {'name': 'b', 'weight': 0}]}}",
 		 ACTION ".weighted_clusters.clusters", "the sum of weights is 0"},
 		{"'route': {'weightedClusters': {'clusters': [{'name': 'a', 'weight': 4294967295}, {'name': 'b', "
 		 "'weight': 1}]}}",
@@ -128,7 +134,19 @@ static void actions(void **state)
 		{"'route': {'cluster': 'c', 'upgradeConfigs': [{'upgradeType': 'a'}, {'upgradeType': 'A'}]}",
 		 ACTION ".upgrade_configs", "\"A\": twice"},
 		{"'route': {'cluster': 'c', 'prefixRewrite': '/', 'regexRewrite': {'pattern': {'regex': 'a'}}}",
-		 ACTION ".regex_rewrite", "beside prefix_rewrite"},
+		 ACTION ".regex_rewrite", "only one of prefix_rewrite"},
+		{"'route': {'cluster': 'c', 'pathRewrite': '/', 'regexRewrite': {'pattern': {'regex': 'a'}}}",
+		 ACTION ".regex_rewrite", "only one of prefix_rewrite"},
+		{"'route': {'cluster': 'c', 'pathRewrite': '/%NO%'}", ACTION ".path_rewrite", "%NO%: unknown operator"},
+		{"'route': {'cluster': 'c', 'hostRewrite': '%REQ%'}", ACTION ".host_rewrite", "%REQ%: needs a parameter"},
+		{"'route': {'weightedClusters': {'clusters': [{'name': 'a', 'clusterHeader': 'b', 'weight': 1}]}}",
+		 ACTION ".weighted_clusters.clusters[0].cluster_header", "beside name"},
+		{"'route': {'weightedClusters': {'clusters': [{'name': 'b'}]}}",
+		 ACTION ".weighted_clusters.clusters[0].weight", "is required"},
+		{"'redirect': {'pathRewrite': '%PROTOCOL(x)%'}", ROUTE ".redirect.path_rewrite",
+		 "%PROTOCOL%: takes no parameter"},
+		{"'directResponse': {'status': 200, 'bodyFormat': {}}", ROUTE ".direct_response.body_format",
+		 "a format is required"},
 		{"'route': {'cluster': 'c', 'regexRewrite': {'pattern': {'regex': '('}}}",
 		 ACTION ".regex_rewrite.pattern.regex", "\"(\": not a regular expression"},
 		{"'route': {'cluster': 'c', 'regexRewrite': {}}", ACTION ".regex_rewrite.pattern.regex",
@@ -229,8 +247,8 @@ static void matches(void **state)
 		 MATCH ".runtime_fraction.default_value.denominator", "3"},
 		{"'pathMatchPolicy': {'name': 'x', 'typedConfig': {'@type': "
 		 "'envoy.extensions.path.match.uri_template.v3."
-		 "UriTemplateMatchConfig', 'pathTemplate': '/a*b'}}",
-		 MATCH ".path_match_policy.typed_config.path_template", "\"/a*b\": not a path template"},
+		 "UriTemplateMatchConfig', 'pathTemplate': '/a?b'}}",
+		 MATCH ".path_match_policy.typed_config.path_template", "\"/a?b\": not a path template"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)

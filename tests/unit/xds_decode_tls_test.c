@@ -177,7 +177,7 @@ static void parameters(void **state)
 	mesh_config_object_release(c);
 }
 
-/* Names from the request's host are checked by nobody: whatever asks for them is out of reach, plain choices are not. */
+/* Names from the request's host: without roots they would be checked by nobody, and what asks for that is out of reach. */
 static void automatic_names(void **state)
 {
 	static const char options[] =
@@ -192,7 +192,7 @@ static void automatic_names(void **state)
 	assert_true(c->fallback.tls->upstream_auto_sni);
 	assert_true(c->fallback.tls->upstream_auto_san);
 	assert_true(c->fallback.unsupported);
-	assert_non_null(strstr(decode_fixture_notes(f), "upstream_http_protocol_options.auto_san_validation: names from"));
+	assert_non_null(strstr(decode_fixture_notes(f), "upstream_http_protocol_options.auto_san_validation: a name to check without roots"));
 	mesh_config_object_release(c);
 	c = cluster_fixture_eds(
 		f, mesh_arena_printf(&f->arena,
@@ -205,9 +205,21 @@ static void automatic_names(void **state)
 	assert_false(c->fallback.unsupported);
 	mesh_config_object_release(c);
 	c = cluster_fixture_eds(
-		f, mesh_arena_printf(&f->arena, "'upstreamHttpProtocolOptions': {'autoSni': true}, %s", UPSTREAM("'sni': 'n'")).data);
-	assert_true(c->fallback.unsupported);
-	assert_non_null(strstr(decode_fixture_notes(f), "upstream_http_protocol_options.auto_sni: names from"));
+		f, mesh_arena_printf(&f->arena, "'upstreamHttpProtocolOptions': {'autoSni': true, 'overrideAutoSniHeader': 'X-Host'}, %s",
+				     UPSTREAM("'sni': 'n'")).data);
+	assert_false(c->fallback.unsupported);
+	assert_true(c->fallback.tls->upstream_auto_sni);
+	assert_false(c->fallback.tls->upstream_auto_san);
+	assert_true(c->names.wanted);
+	assert_memory_equal(c->names.header.data, "x-host", 7);
+	mesh_config_object_release(c);
+	c = cluster_fixture_eds(
+		f, mesh_arena_printf(&f->arena, "%s%s", options,
+				     UPSTREAM("'commonTlsContext': {'combinedValidationContext': {'defaultValidationContext': {}, "
+					      "'validationContextSdsSecretConfig': {'name': 'file-root:system'}}}")).data);
+	assert_false(c->fallback.unsupported);
+	assert_true(c->fallback.tls->upstream_auto_san);
+	assert_true(c->names.wanted);
 	mesh_config_object_release(c);
 	c = cluster_fixture_eds(f, UPSTREAM("'autoHostSni': true"));
 	assert_true(c->fallback.tls->upstream_auto_sni);

@@ -50,6 +50,24 @@ static void recorded(void **state)
 	fixture_end(&f);
 }
 
+/* Asked for though nothing names it, and still asked for when all that is named came and went. */
+static void for_its_own_sake(void **state)
+{
+	struct resource_fixture f;
+
+	fixture_begin(&f, NULL);
+	assert_int_equal(mesh_resource_cache_want(f.cache, XDS_ENDPOINT, MESH_SLICE(MESH_LOCAL_CLUSTER)), 0);
+	fixture_assert_wanted(&f, XDS_ENDPOINT, MESH_LOCAL_CLUSTER);
+	fixture_apply_sample(&f, XDS_CLUSTER, SAMPLE("secure.cds"));
+	fixture_apply_sample(&f, XDS_ENDPOINT, SAMPLE("secure.eds"));
+	fixture_apply_sample(&f, XDS_LISTENER, SAMPLE("secure.lds"));
+	fixture_apply_sample(&f, XDS_ROUTE, SAMPLE("secure.rds"));
+	assert_false(fixture_snapshot(&f)->complete);
+	assert_int_equal(mesh_resource_cache_give_up(f.cache), 0); /* an istiod that does not know it */
+	assert_true(fixture_snapshot(&f)->complete);
+	fixture_end(&f);
+}
+
 /* Whatever istiod sent is taken as it is, but for filters that libmesh has to refuse. */
 static void recorded_all(void **state)
 {
@@ -166,7 +184,7 @@ static void warned_once(void **state)
 	for (int i = 0; i < 2; i++)
 		all[i] = xds_sample_json(
 			&f.arena, "1",
-			"{'@type': 'envoy.config.cluster.v3.Cluster', 'name': 'c%d', 'healthChecks': [{}]}", i);
+			"{'@type': 'envoy.config.cluster.v3.Cluster', 'name': 'c%d', 'upstreamConfig': {}}", i);
 	fixture_apply(&f, XDS_CLUSTER, all, 2, true);
 	assert_int_equal(f.lines, 1);
 	assert_int_equal(mesh_resource_cache_warnings(f.cache), 2);
@@ -356,7 +374,7 @@ static void sent_secrets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(recorded),	cmocka_unit_test(recorded_all), cmocka_unit_test(unchanged),
+		cmocka_unit_test(for_its_own_sake), cmocka_unit_test(recorded),	cmocka_unit_test(recorded_all), cmocka_unit_test(unchanged),
 		cmocka_unit_test(one_of_many),	cmocka_unit_test(warned_once),	cmocka_unit_test(never_asked_for),
 		cmocka_unit_test(handed_over),	cmocka_unit_test(answered),	cmocka_unit_test(our_secrets),
 		cmocka_unit_test(sent_secrets),

@@ -207,7 +207,7 @@ static void test_delay(void **state)
 	scene->answer = "";                                      /* the timeout is in force behind it */
 	call = start_with(scene, NULL, 0, true, 0);
 	assert_int_equal(mesh_call_send(call, mesh_slice_of("body"), true), 0);
-	expect(call, MESH_ERROR_TIMEOUT, "UT", 504);
+	expect(call, MESH_ERROR_TIMEOUT, "DI,UT", 504);
 }
 
 static void test_delay_then_abort(void **state)
@@ -234,15 +234,15 @@ static void test_delay_is_within_the_call(void **state)
 
 	fault.delay_ns = 60000ull * MS;
 	data_plane_publish(&scene->plane);
-	expect(start_with(scene, NULL, 0, false, 50), MESH_ERROR_TIMEOUT, "UT", 504);
+	expect(start_with(scene, NULL, 0, false, 50), MESH_ERROR_TIMEOUT, "DI,UT", 504);
 	call = start(scene);
 	assert_int_equal(mesh_call_wait(call, 20), MESH_ERROR_AGAIN);
 	data_plane_publish(&scene->plane); /* it keeps what it began with */
 	mesh_call_cancel(call);
-	expect(call, MESH_ERROR_CANCELLED, "DC", 0);
+	expect(call, MESH_ERROR_CANCELLED, "DI,DC", 0);
 	idle_ns = 50 * MS;
 	data_plane_publish(&scene->plane);
-	expect(start(scene), MESH_ERROR_IDLE_TIMEOUT, "SI", 504);
+	expect(start(scene), MESH_ERROR_IDLE_TIMEOUT, "DI,SI", 504);
 	assert_int_equal(atomic_load(&scene->plane.mesh->faults), 0);
 	assert_int_equal(atomic_load(&scene->requests), 0);
 }
@@ -261,7 +261,7 @@ static void test_most_at_one_time(void **state)
 	expect(start(scene), 0, "-", 0);
 	for (int i = 0; i < 2; i++) {
 		mesh_call_cancel(calls[i]);
-		expect(calls[i], MESH_ERROR_CANCELLED, "DC", 0);
+		expect(calls[i], MESH_ERROR_CANCELLED, "DI,DC", 0);
 	}
 }
 

@@ -7,7 +7,10 @@
 
 #include <cmocka.h>
 #include <stdio.h>
+#include <string.h>
+#include <time.h>
 
+#include <mesh/admin.h>
 #include <mesh/grpc.h>
 #include <mesh/mesh.h>
 
@@ -172,11 +175,73 @@ static void left_behind(void **state)
 	mesh_grpc_release(call);
 }
 
+static int append(void *user, struct mesh_slice text)
+{
+	return mesh_buf_append(user, text);
+}
+
+/* Until /clusters says so of the endpoint. */
+static void await_flags(const char *flags)
+{
+	struct buf text;
+	char line[128];
+	bool there = false;
+
+	snprintf(line, sizeof(line), "127.0.0.1:%u::health_flags::%s\n", plane.ports[0], flags);
+	mesh_buf_init(&text, &mesh_mem_default, 0);
+	for (int i = 0; i < 500 && !there; i++) {
+		struct mesh_slice all;
+
+		mesh_buf_clear(&text);
+		assert_int_equal(mesh_admin_clusters(plane.mesh, append, &text), 0);
+		all = mesh_buf_slice(&text);
+		there = memmem(all.data, all.len, line, strlen(line)) != NULL;
+		nanosleep(&(struct timespec){0, there ? 0 : 10000000}, NULL);
+	}
+	mesh_buf_free(&text);
+	if (!there)
+		fail_msg("never %s", line);
+}
+
+static void check_actively(struct data_plane *data_plane, struct cluster_config *cluster)
+{
+	struct health_check_config *config = mesh_arena_array(&cluster->object.arena, 1, sizeof(*config));
+	int64_t ns = 20000000;
+
+	speak_http2(data_plane, cluster);
+	cluster->panic_percent = 0;
+	cluster->health_check = config;
+	*config = (struct health_check_config){
+		.kind = HEALTH_CHECK_GRPC, .http2 = true, .method = {"POST", 4}, .path = {"/grpc.health.v1.Health/Check", 28},
+		.authority = {"reviews", 7}, .service = {"checked", 7}, .timeout_ns = 1000000000, .interval_ns = ns, .no_traffic_ns = ns,
+		.no_traffic_healthy_ns = ns, .unhealthy_ns = ns, .unhealthy_edge_ns = ns, .healthy_edge_ns = ns,
+		.unhealthy_threshold = 2, .healthy_threshold = 1, .reuse_connection = true,
+	};
+}
+
+/* The mesh's own checks of a server's health: a service that is not known, serves, and does not. */
+static void checked_actively(void **state)
+{
+	plane.edit_cluster = check_actively;
+	data_plane_publish(&plane);
+	await_flags("/failed_active_hc");
+	assert_int_equal(check("checked"), -1 - MESH_GRPC_UNAVAILABLE);
+	assert_int_equal(mesh_grpc_health_set(server, "checked", MESH_GRPC_HEALTH_SERVING), 0);
+	await_flags("healthy");
+	assert_int_equal(check("checked"), STATUS(SERVING));
+	assert_int_equal(mesh_grpc_health_set(server, "checked", MESH_GRPC_HEALTH_NOT_SERVING), 0);
+	await_flags("/failed_active_hc");
+	plane.edit_cluster = speak_http2;
+	data_plane_publish(&plane);
+	assert_int_equal(check("checked"), STATUS(NOT_SERVING));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {TEST(checked), TEST(listed), TEST(watched), TEST(left_behind)};
+	const struct CMUnitTest tests[] = {TEST(checked), TEST(listed), TEST(watched), TEST(left_behind),
+					    TEST(checked_actively)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -319,11 +319,12 @@ static void test_which_chain_takes_it(void **state)
 		 MESH_ERROR_FAIL_CLOSED, 0},
 		{true, {{NULL, CHAIN_FAIL_CLOSED}, {"h2c", CHAIN_HTTP}}, {NULL, CHAIN_HTTP}, HTTP_CODEC_AUTO,
 		 MESH_ERROR_FAIL_CLOSED, 0}, /* what was sniffed goes first, wherever it stands */
-		{true, {{NULL, CHAIN_TCP}, {"http/1.1", CHAIN_HTTP}}, {NULL, CHAIN_TCP}, HTTP_CODEC_AUTO, 0, MESH_ERROR_NO_ROUTE},
+		{true, {{NULL, CHAIN_TCP}, {"http/1.1", CHAIN_HTTP}}, {NULL, CHAIN_TCP}, HTTP_CODEC_AUTO, 0,
+		 MESH_ERROR_NO_CLUSTER}, /* taken as bytes, by a TCP proxy whose cluster is not there */
 		{true, {{"http/1.0", CHAIN_HTTP}, {"h2c", CHAIN_HTTP}}, {NULL, CHAIN_FAIL_CLOSED}, HTTP_CODEC_AUTO,
 		 MESH_ERROR_FAIL_CLOSED, 0},
-		{false, {{"http/1.1", CHAIN_HTTP}, {"h2c", CHAIN_HTTP}}, {NULL, CHAIN_TCP}, HTTP_CODEC_AUTO, MESH_ERROR_NO_ROUTE,
-		 MESH_ERROR_NO_ROUTE}, /* nobody looks */
+		{false, {{"http/1.1", CHAIN_HTTP}, {"h2c", CHAIN_HTTP}}, {NULL, CHAIN_TCP}, HTTP_CODEC_AUTO, MESH_ERROR_NO_CLUSTER,
+		 MESH_ERROR_NO_CLUSTER}, /* nobody looks */
 		{false, {{NULL, CHAIN_HTTP}, {NULL, CHAIN_TCP}}, {NULL, CHAIN_TCP}, HTTP_CODEC_AUTO, 0, 0},
 		{false, {{NULL, CHAIN_HTTP}, {NULL, CHAIN_TCP}}, {NULL, CHAIN_TCP}, HTTP_CODEC_HTTP1, 0,
 		 MESH_ERROR_DOWNSTREAM_PROTOCOL},

@@ -246,7 +246,7 @@ static void test_names_by_host_fail_closed(void **state)
 	by_host.upstream_auto_sni = by_host.upstream_auto_san = true;
 	pair->client.client_tls = &by_host;
 	data_plane_publish(&pair->client);
-	expect(pair, MESH_ERROR_NO_ENDPOINT, 0, "not supported");
+	expect(pair, MESH_ERROR_NO_ENDPOINT, 0, "takes a name of TLS from the request, and there is none");
 	pair->client.edit_cluster = unsupported_choice;
 	data_plane_publish(&pair->client);
 	expect(pair, MESH_ERROR_NO_ENDPOINT, 0, "whose transport socket is supported");

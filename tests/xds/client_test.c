@@ -14,6 +14,7 @@
 #include <mesh/error.h>
 
 #include "security/v1alpha1/ca.pb-c.h"
+#include "support/dns_server.h"
 #include "support/file.h"
 #include "support/scripted_control.h"
 #include "support/test_ca.h"
@@ -908,6 +909,157 @@ static void stops_at_every_stage(void **state)
 	}
 }
 
+/* ---- names ---- */
+
+/* One name of our server, asked for again every 20 ms. */
+static struct xds_resource dns_cluster(struct fixture *f, const struct dns_server *server, const char *name, const char *host)
+{
+	return xds_sample_json(&f->arena, "1",
+			       "{'@type': 'envoy.config.cluster.v3.Cluster', 'name': '%s', 'type': 'STRICT_DNS', "
+			       "'dnsLookupFamily': 'V4_ONLY', 'dnsRefreshRate': '0.02s', 'typedDnsResolverConfig': {'name': 'r', "
+			       "'typedConfig': {'@type': 'envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig', "
+			       "'resolvers': [{'socketAddress': {'address': '127.0.0.1', 'portValue': %u}}], "
+			       "'queryTimeoutSeconds': 1, 'dnsResolverOptions': {'noDefaultSearchDomain': true}}}, 'loadAssignment': {'clusterName': 'c', "
+			       "'endpoints': [{'lbEndpoints': [{'endpoint': {'address': {'socketAddress': {'address': '%s', "
+			       "'portValue': 80}}}}]}]}}",
+			       name, server->port, host);
+}
+
+static const struct endpoint_set *set_of(const struct snapshot *snapshot, const char *name)
+{
+	struct mesh_slice text = mesh_slice_of(name);
+	const struct cluster_config *cluster = mesh_snapshot_cluster(snapshot, text, mesh_slice_hash(text));
+
+	return cluster ? mesh_snapshot_endpoints(snapshot, cluster) : NULL;
+}
+
+/* The next snapshot in which that cluster has these endpoints, an address or "": none. */
+static uint64_t comes_to_endpoints(struct fixture *f, const char *name, const char *expected)
+{
+	uint64_t version = 0;
+	bool found = false;
+
+	while (!found) {
+		struct snapshot *snapshot = next_snapshot(f, version);
+		const struct endpoint_set *set = set_of(snapshot, name);
+
+		if (set && set->count == 1)
+			found = expected[0] ? set->endpoint_count == 1 && mesh_slice_equal(set->localities[0].endpoints[0].text,
+											   mesh_slice_of(expected))
+					    : set->endpoint_count == 0;
+		version = snapshot->version;
+		mesh_snapshot_release(snapshot);
+	}
+	return version;
+}
+
+static void waits_for_names(void **state)
+{
+	struct dns_server server;
+	struct snapshot *snapshot;
+	struct fixture f;
+
+	dns_server_start(&server);
+	dns_server_set(&server, "a.example", "10.0.0.1", 1);
+	dns_server_behave(&server, "a.example", DNS_SILENT);
+	begin(&f);
+	start(&f);
+	give_certificate(&f);
+	connect_ads(&f);
+	say_one(&f, XDS_CLUSTER, dns_cluster(&f, &server, "dns", "a.example"));
+	say(&f, XDS_LISTENER, NULL, 0, NULL);
+	while (dns_server_asked(&server, "a.example", false) < 1)
+		usleep(1000);
+	waits_for(&f, MESH_ERROR_TIMEOUT, "waiting for the first whole configuration");
+	assert_null(mesh_publisher_get(&f.publisher));
+	/* nobody answers twice: the question is asked anew, by c-ares, after its time-out */
+	dns_server_behave(&server, "a.example", DNS_ANSWERS);
+	assert_int_equal(mesh_xds_client_wait(f.client, 20000, NULL), 0);
+	snapshot = mesh_publisher_get(&f.publisher);
+	assert_true(snapshot->complete);
+	assert_int_equal(set_of(snapshot, "dns")->endpoint_count, 1);
+	mesh_snapshot_release(snapshot);
+	end(&f);
+	dns_server_stop(&server);
+}
+
+static void names_change_what_changed(void **state)
+{
+	struct snapshot *before, *after;
+	struct dns_server server;
+	struct fixture f;
+	uint64_t version;
+	unsigned asked;
+
+	dns_server_start(&server);
+	dns_server_set(&server, "a.example", "10.0.0.1", 1);
+	begin_ready(&f);
+	say_one(&f, XDS_CLUSTER, dns_cluster(&f, &server, "dns", "a.example"));
+	version = comes_to_endpoints(&f, "dns", "10.0.0.1:80");
+	before = mesh_publisher_get(&f.publisher);
+	asked = dns_server_asked(&server, "a.example", false);
+	while (dns_server_asked(&server, "a.example", false) < asked + 5)
+		usleep(1000);
+	after = mesh_publisher_get(&f.publisher);
+	assert_int_equal(after->version, version); /* the same answers publish nothing */
+	mesh_snapshot_release(after);
+	dns_server_set(&server, "a.example", "10.0.0.2", 1);
+	comes_to_endpoints(&f, "dns", "10.0.0.2:80");
+	after = mesh_publisher_get(&f.publisher);
+	assert_ptr_equal(after->clusters, before->clusters);
+	assert_ptr_equal(after->endpoints, before->endpoints);
+	assert_ptr_equal(after->index, before->index);
+	assert_int_equal(set_of(before, "dns")->endpoint_count, 1); /* whoever holds it goes on with it */
+	assert_true(mesh_slice_equal(set_of(before, "dns")->localities[0].endpoints[0].text, MESH_SLICE("10.0.0.1:80")));
+	mesh_snapshot_release(before);
+	mesh_snapshot_release(after);
+	dns_server_forget(&server, "a.example");
+	comes_to_endpoints(&f, "dns", "");
+	say(&f, XDS_CLUSTER, NULL, 0, (const char *const[]){"dns", NULL});
+	for (after = next_snapshot(&f, 0); mesh_table_count(after->resolved); after = next_snapshot(&f, version)) {
+		version = after->version;
+		mesh_snapshot_release(after);
+	}
+	mesh_snapshot_release(after);
+	asked = dns_server_asked(&server, "a.example", false);
+	usleep(100000);
+	assert_in_range(dns_server_asked(&server, "a.example", false), asked, asked + 1);
+	end(&f);
+	dns_server_stop(&server);
+}
+
+/* A name nobody answers for holds up a new cluster for a moment, and a start for as long as anything else may. */
+static void names_never_answered(void **state)
+{
+	struct dns_server server;
+	struct snapshot *snapshot;
+	struct fixture f;
+
+	dns_server_start(&server);
+	dns_server_behave(&server, "a.example", DNS_SILENT);
+	begin(&f);
+	f.options.settle_ms = 300;
+	start(&f);
+	give_certificate(&f);
+	connect_ads(&f);
+	say_one(&f, XDS_CLUSTER, dns_cluster(&f, &server, "dns", "a.example"));
+	say(&f, XDS_LISTENER, NULL, 0, NULL);
+	assert_int_equal(mesh_xds_client_wait(f.client, 4000, NULL), 0);
+	snapshot = mesh_publisher_get(&f.publisher);
+	assert_null(set_of(snapshot, "dns"));
+	mesh_snapshot_release(snapshot);
+	say_one(&f, XDS_CLUSTER, dns_cluster(&f, &server, "new", "a.example"));
+	snapshot = next_snapshot(&f, 1);
+	assert_non_null(mesh_table_get(snapshot->clusters, MESH_SLICE("new")));
+	assert_null(set_of(snapshot, "new"));
+	assert_false(snapshot->complete);
+	reaches(&f, "control_plane.dns.update_attempt", 2);
+	assert_int_equal(stat_of(&f, "control_plane.dns.update_failure"), 0);
+	mesh_snapshot_release(snapshot);
+	end(&f);
+	dns_server_stop(&server);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -933,6 +1085,9 @@ int main(void)
 		cmocka_unit_test(renewal_fails_and_works),
 		cmocka_unit_test(dump_shows_and_hides),
 		cmocka_unit_test(stops_at_every_stage),
+		cmocka_unit_test(waits_for_names),
+		cmocka_unit_test(names_change_what_changed),
+		cmocka_unit_test(names_never_answered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -134,8 +134,8 @@ class Calls(MeshCase):
         done = self.run_call("--json", "http://echo:9999/")
         self.assertEqual(done.returncode, 1)
         result = json.loads(done.stdout)
-        self.assertEqual((result["status"], result["flag"], result["http_status"]), ("NO_ROUTE", "NR", 0))
-        self.assertIn("no outbound HTTP listener for port 9999", done.stderr)
+        self.assertEqual((result["status"], result["flag"], result["http_status"]), ("NO_ENDPOINT", "UH", 0))
+        self.assertIn("nothing in the mesh is at echo:9999, and nothing else may be called", done.stderr)
 
     def test_retry(self):
         done = self.run_call("--json", "-n", "20", "http://flaky:9080/")

@@ -154,10 +154,10 @@ class Echo(Pipes):
         self.assertNotIn("peer spiffe://cluster.local/ns/hello/sa/stranger", self.log.read_text())
         done = self.pipe("pipe:9001")
         self.assertEqual(done.returncode, 1)
-        self.assertIn("NO_ROUTE (NR)", done.stderr.decode())
-        done = self.pipe("nobody:9000")
+        self.assertIn("NO_ENDPOINT (UH)", done.stderr.decode())
+        done = self.pipe("127.9.9.9:9000")
         self.assertEqual(done.returncode, 1)
-        self.assertIn("no TCP service \"nobody\" on port 9000", done.stderr.decode())
+        self.assertIn("NO_ENDPOINT (UH)", done.stderr.decode())
         self.assertEqual(self.pipe("nonsense").returncode, 2)
 
 
