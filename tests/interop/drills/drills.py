@@ -17,16 +17,15 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-import netns  # noqa: E402
 from harness import NETWORKING, eventually, lab_program, pod_manifest, policy  # noqa: E402
 from kube import KubeError  # noqa: E402
 from lab import Lab  # noqa: E402
+from orders import Orders  # noqa: E402
 from process import LabError  # noqa: E402
 from sidecar import Sidecar  # noqa: E402
 
@@ -36,20 +35,6 @@ NAME = "backend.drill.test"
 CALL_MS = 5000
 # What may differ by chance in a drill: so many requests, and so much of the slowest hundredth.
 SLACK_REQUESTS, SLACK_SHARE, SLACK_MS, SLACK_FACTOR = 3, 0.005, 25, 1.5
-
-
-class Orders:
-    """A connection on which a server of the drills takes orders."""
-
-    def __init__(self, pod, port):
-        self.socket = netns.connect(pod.netns, ("127.0.0.1", port))
-        self.lock = threading.Lock()
-
-    def say(self, *words):
-        with self.lock:
-            self.socket.sendall((" ".join(map(str, words)) + "\n").encode())
-            if self.socket.recv(16) != b"ok\n":
-                raise LabError(f"the order {words} was not taken")
 
 
 class Drill:
@@ -226,19 +211,11 @@ class Stage:
         self.clients = {name: lab.pods[name] for name in ("libmesh", "sidecar")}
         (lab.directory / "resolv.conf").write_text(f"nameserver {self.server.address}\noptions timeout:1 attempts:1\n")
         self.clients["libmesh"].record["cluster_names"] = True
-        self.server.start([HERE / "server.py", str(CONTROL), str(FIRST), str(100 + MANY)], "drill-servers")
-        self.server.start([HERE / "dns.py", str(DNS_CONTROL), NAME, self.server.address], "drill-dns")
-        self.servers = self._orders(CONTROL)
-        self.dns = self._orders(DNS_CONTROL)
+        self.server.start([HERE.parent / "scripted_servers.py", str(CONTROL), str(FIRST), str(100 + MANY)], "drill-servers")
+        self.server.start([HERE.parent / "scripted_dns.py", str(DNS_CONTROL), NAME, self.server.address], "drill-dns")
+        self.servers = Orders.when_ready(self.server, CONTROL)
+        self.dns = Orders.when_ready(self.server, DNS_CONTROL)
         self.proxy = Sidecar(self.clients["sidecar"])
-
-    def _orders(self, port):
-        def connect():
-            try:
-                return Orders(self.server, port)
-            except OSError:
-                return None
-        return eventually(connect, f"port {port} of the servers takes orders", 20)
 
     def ask(self, client, drill, seconds=None):
         """Starts one client; the process, whose output is its report."""

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many HTTP/1.1 servers in one process, each on a port of its own and each as good or bad as it was told to be.
 
-    server.py CONTROL FIRST COUNT      listens on FIRST .. FIRST+COUNT-1; takes orders on the port CONTROL
+    scripted_servers.py CONTROL FIRST COUNT      listens on FIRST .. FIRST+COUNT-1; takes orders on the port CONTROL
 
 An order is a line "PORT WORD", answered with "ok" once it is in force; WORD is one of
 
