@@ -1,25 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tells how a request finds its route and what the route does to it, by taking the very steps a call takes. Decides nothing;
- * refuses to know clusters and endpoints (explain_cluster.c).
+ * Tells how a request finds its route, by taking the very steps a call takes. Decides nothing; refuses to know what the route
+ * does to the request (explain_request.c), clusters and endpoints (explain_cluster.c).
  */
 #include "call/explain.h"
 
-#include "config/retry_on.h"
-#include "policy/fault.h"
+#include "call/egress.h"
 #include "policy/redirect.h"
 #include "policy/route_why.h"
 
 enum { ROUTES_SHOWN = 200, DOMAINS_SHOWN = 16 };
 
-/* What the application said: its values are not repeated. */
-struct said {
-	struct mesh_header *headers;
-	size_t count;
-	struct mesh_slice authority, path;
-};
-
-static int keep_said(struct mesh_call *call, struct said *said)
+static int keep_said(struct mesh_call *call, struct explain_said *said)
 {
 	const struct headers *headers = &call->request.headers;
 
@@ -137,12 +129,21 @@ static struct mesh_slice route_words(const struct route *route)
 	return route->name.len ? route->name : MESH_SLICE("(no name)");
 }
 
-/* All before the one that matched, and it; without one, all. */
+/* Where the route is among the virtual host's; the host's count when it is none of them: the one for what must come over TLS. */
+static size_t place_of(const struct virtual_host *host, const struct route *route)
+{
+	for (size_t i = 0; i < host->route_count; i++)
+		if (&host->routes[i] == route)
+			return i;
+	return host->route_count;
+}
+
+/* All before the one that matched; without one, all. */
 static void tell_routes(struct mesh_call *call, struct outline *outline)
 {
 	const struct virtual_host *host = call->client.chosen.host;
 	const struct route *matched = call->client.chosen.route;
-	size_t end = matched ? (size_t)(matched - host->routes) : host->route_count;
+	size_t end = matched && matched == host->tls_route ? 0 : place_of(host, matched);
 
 	mesh_outline_list(outline, "routes_passed_over");
 	for (size_t i = 0; i < end && i < ROUTES_SHOWN; i++) {
@@ -184,132 +185,13 @@ static void tell_route(const struct mesh_call *call, struct outline *outline)
 
 	mesh_route_path_words(&route->match, &path);
 	mesh_outline_group(outline, "route");
-	mesh_outline_number(outline, "index", (uint64_t)(route - call->client.chosen.host->routes));
+	if (place_of(call->client.chosen.host, route) < call->client.chosen.host->route_count)
+		mesh_outline_number(outline, "index", place_of(call->client.chosen.host, route));
 	mesh_outline_text(outline, "name", route_words(route));
 	mesh_outline_text(outline, "path", mesh_slice_of(path.text));
 	mesh_outline_number(outline, "header_conditions", route->match.header_count);
 	mesh_outline_number(outline, "query_conditions", route->match.query_count);
 	mesh_outline_text(outline, "action", mesh_slice_of(kind_words(route->kind)));
-	mesh_outline_close(outline);
-}
-
-/* ---- filters ---- */
-
-static void tell_fault(const struct mesh_call *call, struct outline *outline, const struct http_filter *filter)
-{
-	const struct client_call *client = &call->client;
-	const struct fault_config *fault =
-		mesh_fault_in_force(filter->fault, filter->name, client->chosen.route, client->chosen.weighted);
-
-	if (!fault)
-		return;
-	mesh_outline_group(outline, "fault");
-	if (fault->delay_header)
-		mesh_outline_text(outline, "delay", MESH_SLICE("as the request's own header says"));
-	else if (fault->delay_ns)
-		mesh_outline_printf(outline, "delay", "%.3f ms for %u of %u requests", (double)fault->delay_ns / 1e6,
-				    fault->delay_share.numerator, fault->delay_share.denominator);
-	if (fault->abort == FAULT_ABORT_HEADER)
-		mesh_outline_text(outline, "abort", MESH_SLICE("as the request's own header says"));
-	else if (fault->abort != FAULT_ABORT_NONE)
-		mesh_outline_printf(outline, "abort", "%s %u for %u of %u requests",
-				    fault->abort == FAULT_ABORT_GRPC ? "gRPC code" : "status", fault->abort_status,
-				    fault->abort_share.numerator, fault->abort_share.denominator);
-	mesh_outline_close(outline);
-}
-
-static void tell_filters(const struct mesh_call *call, struct outline *outline)
-{
-	const struct http_config *http = call->client.http;
-
-	for (size_t i = 0; i < http->filter_count; i++)
-		if (http->filters[i].kind == HTTP_FILTER_FAULT)
-			tell_fault(call, outline, &http->filters[i]);
-}
-
-/* ---- what is sent ---- */
-
-static bool was_said(const struct said *said, const struct mesh_header *header)
-{
-	for (size_t i = 0; i < said->count; i++)
-		if (mesh_slice_equal(said->headers[i].name, header->name) &&
-		    mesh_slice_equal(said->headers[i].value, header->value))
-			return true;
-	return false;
-}
-
-static void tell_changes(const struct mesh_call *call, const struct said *said, struct outline *outline)
-{
-	const struct http_head *head = &call->request;
-
-	mesh_outline_group(outline, "request_as_sent");
-	if (!mesh_slice_equal(head->authority, said->authority))
-		mesh_outline_text(outline, "authority", head->authority);
-	if (!mesh_slice_equal(head->path, said->path))
-		mesh_outline_text(outline, "path", head->path);
-	mesh_outline_list(outline, "headers_set");
-	for (size_t i = 0; i < head->headers.count; i++) {
-		const struct mesh_header *header = &head->headers.items[i];
-
-		if (!was_said(said, header))
-			mesh_outline_printf(outline, NULL, "%.*s: %.*s", (int)header->name.len, header->name.data,
-					    (int)header->value.len, header->value.data ? header->value.data : "");
-	}
-	mesh_outline_close(outline);
-	mesh_outline_list(outline, "headers_removed");
-	for (size_t i = 0; i < said->count; i++)
-		if (!mesh_headers_get(&head->headers, said->headers[i].name).data)
-			mesh_outline_text(outline, NULL, said->headers[i].name);
-	mesh_outline_close(outline);
-	mesh_outline_close(outline);
-}
-
-/* Nanoseconds as text; 0 and what is not set: none. */
-static void tell_time(struct outline *outline, const char *name, int64_t ns)
-{
-	if (ns > 0)
-		mesh_outline_printf(outline, name, "%.3f ms", (double)ns / 1e6);
-	else
-		mesh_outline_text(outline, name, MESH_SLICE("none"));
-}
-
-static void tell_limits(const struct mesh_call *call, struct outline *outline)
-{
-	const struct client_call *client = &call->client;
-
-	mesh_outline_group(outline, "timeouts");
-	tell_time(outline, "response", (int64_t)client->response_ns);
-	tell_time(outline, "stream", client->has_stream_limit ? (int64_t)client->stream_ns : 0);
-	tell_time(outline, "idle", client->chosen.route->idle_timeout_ns >= 0 ? client->chosen.route->idle_timeout_ns
-									      : client->http->stream_idle_timeout_ns);
-	tell_time(outline, "connect", client->cluster->config->connect_timeout_ns);
-	tell_time(outline, "per_try", (int64_t)client->per_try_ns);
-	mesh_outline_close(outline);
-}
-
-static void tell_retry(const struct mesh_call *call, struct outline *outline)
-{
-	const struct retry_config *retry = call->client.retry;
-
-	mesh_outline_group(outline, "retry");
-	mesh_outline_number(outline, "retries", retry ? retry->retries : 0);
-	if (retry) {
-		mesh_outline_list(outline, "on");
-		for (unsigned bit = 0; bit < 32; bit++)
-			if (retry->on & 1u << bit)
-				mesh_outline_text(outline, NULL, mesh_slice_of(mesh_retry_on_word(1u << bit)));
-		mesh_outline_close(outline);
-		mesh_outline_flag(outline, "previous_hosts", retry->previous_hosts);
-		if (call->client.hedged)
-			mesh_outline_flag(outline, "hedge_on_per_try_timeout", true);
-		tell_time(outline, "per_try_idle", (int64_t)call->client.per_try_idle_ns);
-		tell_time(outline, "backoff_base", retry->backoff_base_ns);
-		tell_time(outline, "backoff_max", retry->backoff_max_ns);
-		mesh_outline_list(outline, "status_codes");
-		for (size_t i = 0; i < retry->status_code_count; i++)
-			mesh_outline_number(outline, NULL, retry->status_codes[i]);
-		mesh_outline_close(outline);
-	}
 	mesh_outline_close(outline);
 }
 
@@ -328,7 +210,7 @@ static void tell_answer(struct mesh_call *call, struct outline *outline)
 	mesh_outline_close(outline);
 }
 
-static int tell_action(struct mesh_call *call, const struct said *said, struct outline *outline)
+static int tell_action(struct mesh_call *call, const struct explain_said *said, struct outline *outline)
 {
 	const struct route *route = call->client.chosen.route;
 	int rc;
@@ -348,16 +230,27 @@ static int tell_action(struct mesh_call *call, const struct said *said, struct o
 	rc = mesh_client_find_cluster(call);
 	if (rc)
 		return rc;
-	tell_filters(call, outline);
-	tell_changes(call, said, outline);
-	tell_limits(call, outline);
-	tell_retry(call, outline);
+	mesh_explain_request(call, said, outline);
 	return mesh_explain_cluster(call, outline);
+}
+
+/* A TCP chain takes it: bytes that go where the chain does. */
+static int tell_bytes(struct mesh_call *call, struct outline *outline)
+{
+	const struct chain *chain = call->client.egress->opaque;
+	int rc;
+
+	mesh_outline_group(outline, "carried_as_bytes");
+	mesh_outline_text(outline, "filter_chain", chain->name);
+	mesh_outline_text(outline, "stat_prefix", chain->tcp_stat_prefix);
+	mesh_outline_close(outline);
+	rc = mesh_client_find_cluster(call);
+	return rc ? rc : mesh_explain_cluster(call, outline);
 }
 
 static int tell(struct mesh_call *call, struct outline *outline)
 {
-	struct said said;
+	struct explain_said said;
 	int rc = keep_said(call, &said);
 
 	if (rc)
@@ -368,6 +261,10 @@ static int tell(struct mesh_call *call, struct outline *outline)
 	call->client.snapshot = mesh_snapshot_retain(call->worker->env.snapshot);
 	mesh_outline_number(outline, "configuration_version", call->client.snapshot->version);
 	rc = mesh_client_decide(call);
+	if (rc == MESH_ERROR_AGAIN)
+		return mesh_why(&call->why, rc, "which listener takes it depends on the address of the name, which is resolved first");
+	if (!rc && mesh_egress_opaque(call))
+		return tell_bytes(call, outline);
 	if (call->client.http)
 		tell_listener(call, outline);
 	if (call->client.chosen.config)

@@ -5,6 +5,9 @@
  */
 #include "call/explain.h"
 
+#include "call/egress.h"
+#include "cluster/health.h"
+
 enum { ENDPOINTS_SHOWN = 100, NAMES_SHOWN = 16 };
 
 static const char *cluster_kind(enum cluster_kind kind)
@@ -45,12 +48,21 @@ static void tell_weights(const struct client_call *client, struct outline *outli
 	mesh_outline_close(outline);
 }
 
-static const char *health_of(const struct endpoint_config *endpoint, const struct lb_endpoint *lb)
+/* The reason that comes first. */
+static const char *health_of(const struct endpoint_config *endpoint, const struct lb_endpoint *lb, unsigned found)
 {
 	if (lb->excluded)
-		return endpoint->health == ENDPOINT_DRAINING ? "draining" : "cannot be used";
+		return "cannot be used";
+	if (endpoint->health == ENDPOINT_DRAINING)
+		return "draining";
 	if (lb->healthy)
 		return "healthy";
+	if (found & HEALTH_EJECTED)
+		return "ejected as an outlier";
+	if (found & HEALTH_PENDING_CHECK)
+		return "not checked yet";
+	if (found & (HEALTH_FAILED_CHECK | HEALTH_EXCLUDED))
+		return "failed its health check";
 	return lb->degraded ? "degraded" : "unhealthy";
 }
 
@@ -71,7 +83,8 @@ static void tell_endpoint(const struct cluster *cluster, size_t index, const str
 	mesh_outline_group(outline, NULL);
 	mesh_outline_text(outline, "address", config->text);
 	mesh_outline_text(outline, "hostname", config->hostname);
-	mesh_outline_text(outline, "health", mesh_slice_of(health_of(config, lb)));
+	mesh_outline_text(outline, "health", mesh_slice_of(health_of(config, lb, atomic_load_explicit(&cluster->active[index]->shared->health,
+											   memory_order_relaxed))));
 	mesh_outline_number(outline, "priority", locality->priority);
 	mesh_outline_number(outline, "weight", lb->weight);
 	mesh_outline_text(outline, "zone", locality->zone);
@@ -100,7 +113,8 @@ static void tell_endpoints(const struct cluster *cluster, size_t chosen, struct 
 		mesh_outline_number(outline, "endpoints_in_all", index);
 }
 
-static void tell_tls(const struct endpoint *endpoint, struct outline *outline)
+/* `server_name`: from the request, where its name is the TLS's. */
+static void tell_tls(const struct endpoint *endpoint, struct mesh_slice server_name, struct outline *outline)
 {
 	const struct transport_choice *choice = endpoint->choice;
 	const struct tls_config *tls = choice ? choice->tls : NULL;
@@ -110,7 +124,7 @@ static void tell_tls(const struct endpoint *endpoint, struct outline *outline)
 	mesh_outline_text(outline, "transport_socket", choice ? choice->name : (struct mesh_slice){NULL, 0});
 	mesh_outline_text(outline, "tls", mesh_slice_of(tls_mode(choice)));
 	if (tls) {
-		mesh_outline_text(outline, "sni", tls->sni);
+		mesh_outline_text(outline, "sni", server_name.len ? server_name : tls->sni);
 		mesh_outline_text(outline, "certificate", tls->certificate_name);
 		mesh_outline_text(outline, "roots", tls->roots_name);
 		mesh_outline_list(outline, "peer_names");
@@ -150,34 +164,68 @@ static void tell_breaker(const struct cluster *cluster, bool high_priority, stru
 	mesh_outline_close(outline);
 }
 
+/* Where the balancer's choice is no matter: the call goes to the address of its host. */
+static void tell_destination(struct mesh_call *call, struct outline *outline)
+{
+	const struct egress *egress = call->client.egress;
+	char text[MESH_ADDRESS_TEXT_BYTES];
+	struct address address;
+	struct mesh_slice host;
+	uint16_t port;
+
+	if (egress && egress->destination.len)
+		mesh_outline_text(outline, "destination",
+				  mesh_slice_make(text, mesh_address_text(&egress->destination, text)));
+	else if (mesh_authority_split(call->client.match.authority, &host, &port) &&
+		 !mesh_address_parse(&address, host, port))
+		mesh_outline_text(outline, "destination", mesh_slice_make(text, mesh_address_text(&address, text)));
+	else
+		mesh_outline_text(outline, "destination", MESH_SLICE("the address of the host, which is resolved at the call"));
+}
+
+static void tell_balancer(struct mesh_call *call, size_t chosen, struct outline *outline)
+{
+	const struct cluster *cluster = call->client.cluster;
+
+	mesh_outline_text(outline, "balancer", mesh_slice_of(cluster->balancer ? mesh_balancer_name(cluster->balancer) : "none"));
+	if (call->client.hash)
+		mesh_outline_printf(outline, "hash", "%016llx", (unsigned long long)call->client.hash);
+	if (chosen != UINT32_MAX)
+		mesh_outline_flag(outline, "panic", mesh_balancer_panicking(cluster->balancer));
+	tell_endpoints(cluster, chosen, outline);
+}
+
+static int pick(struct mesh_call *call, struct endpoint **endpoint, uint32_t *index)
+{
+	struct client_call *client = &call->client;
+	struct lb_choice choice = {.hash = client->hash, .now_ns = mesh_loop_update_ns(call->worker->env.loop)};
+
+	mesh_client_wish(client, &choice);
+	return mesh_cluster_pick(client->cluster, &choice, endpoint, index, &call->why);
+}
+
 int mesh_explain_cluster(struct mesh_call *call, struct outline *outline)
 {
 	struct client_call *client = &call->client;
-	struct lb_choice choice = {.hash = client->hash};
+	bool by_address = client->cluster->config->kind == CLUSTER_ORIGINAL_DST;
 	struct endpoint *endpoint = NULL;
 	uint32_t index = UINT32_MAX;
-	int rc;
-
-	mesh_client_wish(client, &choice);
-	rc = mesh_cluster_pick(client->cluster, &choice, &endpoint, &index, &call->why);
+	int rc = by_address ? 0 : pick(call, &endpoint, &index);
 
 	mesh_outline_group(outline, "cluster");
 	mesh_outline_text(outline, "name", client->cluster->name);
 	mesh_outline_text(outline, "type", mesh_slice_of(cluster_kind(client->cluster->config->kind)));
 	mesh_outline_text(outline, "protocol", mesh_slice_of(protocol(client->protocol)));
 	tell_weights(client, outline);
-	mesh_outline_text(outline, "balancer",
-			  mesh_slice_of(client->cluster->balancer ? mesh_balancer_name(client->cluster->balancer) : "none"));
-	if (client->hash)
-		mesh_outline_printf(outline, "hash", "%016llx", (unsigned long long)client->hash);
-	if (!rc)
-		mesh_outline_flag(outline, "panic", mesh_balancer_panicking(client->cluster->balancer));
 	tell_breaker(client->cluster, client->high_priority, outline);
-	tell_endpoints(client->cluster, index, outline);
+	if (by_address)
+		tell_destination(call, outline);
+	else
+		tell_balancer(call, index, outline);
 	mesh_outline_close(outline);
-	if (rc)
+	if (rc || by_address)
 		return rc;
-	tell_tls(endpoint, outline);
+	tell_tls(endpoint, mesh_egress_server_name(call), outline);
 	mesh_endpoint_release(endpoint);
 	return 0;
 }

@@ -61,7 +61,8 @@ static void say_header(const struct header_match *match, struct why *why)
 static void say_query(const struct query_match *match, struct why *why)
 {
 	if (match->present_only)
-		mesh_why(why, 0, "query parameter %.*s: wanted present", shown(match->name), match->name.data);
+		mesh_why(why, 0, "query parameter %.*s: wanted %s", shown(match->name), match->name.data,
+			 match->absent ? "absent" : "present");
 	else
 		mesh_why(why, 0, "query parameter %.*s: wanted %s \"%.*s\"", shown(match->name), match->name.data,
 			 string_words[match->string.kind], shown(match->string.text),
@@ -71,7 +72,7 @@ static void say_query(const struct query_match *match, struct why *why)
 static bool path_alone(const struct route_match *match, const struct route_request *request, struct arena *scratch)
 {
 	struct route_match one = {.kind = match->kind, .ignore_case = match->ignore_case, .path = match->path,
-				  .regex = match->regex};
+				  .regex = match->regex, .no_parameters = match->no_parameters};
 
 	return mesh_route_matches(&one, request, scratch);
 }
@@ -90,6 +91,32 @@ static bool query_alone(struct query_match *query, const struct route_request *r
 	return mesh_route_matches(&one, request, scratch);
 }
 
+static void find_rare_condition(const struct route_match *match, const struct route_request *request, struct arena *scratch,
+				struct why *why)
+{
+	for (size_t i = 0; i < match->cookie_count; i++) {
+		struct route_match one = {.path = MESH_SLICE(""), .cookies = &match->cookies[i], .cookie_count = 1};
+
+		if (mesh_route_matches(&one, request, scratch))
+			continue;
+		mesh_why(why, 0, "cookie %.*s: wanted %s%s \"%.*s\"", shown(match->cookies[i].name), match->cookies[i].name.data,
+			 match->cookies[i].invert ? "not " : "", string_words[match->cookies[i].string.kind],
+			 shown(match->cookies[i].string.text),
+			 match->cookies[i].string.text.data ? match->cookies[i].string.text.data : "");
+		return;
+	}
+	if (match->asks_tls) {
+		struct route_match one = {.path = MESH_SLICE(""), .asks_tls = true, .presented = match->presented,
+					  .validated = match->validated};
+
+		if (!mesh_route_matches(&one, request, scratch)) {
+			mesh_why(why, 0, "the client's certificate is not as wanted");
+			return;
+		}
+	}
+	mesh_why(why, 0, "metadata of the request, claims of a token say, is not as wanted");
+}
+
 static void find_condition(const struct route_match *match, const struct route_request *request, struct arena *scratch,
 			   struct why *why)
 {
@@ -98,7 +125,7 @@ static void find_condition(const struct route_match *match, const struct route_r
 	struct why path = {{0}};
 
 	if (match->never) {
-		mesh_why(why, 0, "it has a condition that is not understood");
+		mesh_why(why, 0, "it has a condition that no request here meets");
 		return;
 	}
 	if (!path_alone(match, request, scratch)) {
@@ -127,7 +154,7 @@ static void find_condition(const struct route_match *match, const struct route_r
 		say_query(&match->queries[i], why);
 		return;
 	}
-	mesh_why(why, 0, "another of its conditions");
+	find_rare_condition(match, request, scratch, why);
 }
 
 bool mesh_route_why(const struct route_match *match, const struct route_request *request, struct arena *scratch,

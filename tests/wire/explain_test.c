@@ -13,6 +13,7 @@
 
 #include <mesh/mesh.h>
 
+#include "config/mirror.h"
 #include "support/data_plane.h"
 #include "support/raw_peer.h"
 
@@ -256,6 +257,80 @@ static void what_would_fail_is_told(void **state)
 	json_decref(told);
 }
 
+static void edit_cluster(struct data_plane *plane, struct cluster_config *cluster)
+{
+	cluster->kind = CLUSTER_ORIGINAL_DST;
+}
+
+/* Nothing is resolved for an explanation. */
+static void an_address_is_left_open(void **state)
+{
+	struct scene *scene = *state;
+	struct mesh_request request = ask("reviews:9080", "/", NULL, 0);
+	json_t *told;
+
+	scene->plane.edit_cluster = edit_cluster;
+	data_plane_publish(&scene->plane);
+	told = explain(scene, &request);
+	assert_says(told, "cluster.type", "ORIGINAL_DST");
+	assert_says(told, "cluster.destination", "the address of the host, which is resolved at the call");
+	assert_null(at(told, "error"));
+	json_decref(told);
+}
+
+static struct mirror_policy shadow = {.cluster = {"outbound|9080||other", 20}, .share = {25, 100}};
+static struct mirror_config shadows = {&shadow, 1};
+
+static void edit_rare(struct data_plane *plane, struct route_config *routes, bool inbound)
+{
+	struct route *route = &routes->hosts[0].routes[0];
+
+	if (inbound)
+		return;
+	route->mirrors = &shadows;
+	route->high_priority = true;
+	routes->hosts[0].tls_route = NULL;
+}
+
+static void copies_and_priority_are_told(void **state)
+{
+	struct scene *scene = *state;
+	struct mesh_request request = ask("reviews:9080", "/", NULL, 0);
+	json_t *told;
+
+	scene->plane.edit_routes = edit_rare;
+	data_plane_publish(&scene->plane);
+	told = explain(scene, &request);
+	assert_says(told, "mirrors.0.cluster", "outbound|9080||other");
+	assert_says(told, "mirrors.0.share", "25 of 100 requests");
+	assert_says(told, "cluster.circuit_breaker.priority", "high");
+	json_decref(told);
+}
+
+/* What must come over TLS is sent there before any route is asked. */
+static struct route to_tls = {.name = {"to-tls", 6}, .kind = ROUTE_REDIRECT, .redirect_to_tls = true, .redirect_scheme = {"https", 5}};
+
+static void edit_tls(struct data_plane *plane, struct route_config *routes, bool inbound)
+{
+	if (!inbound)
+		routes->hosts[0].tls_route = &to_tls;
+}
+
+static void the_way_to_tls_is_told(void **state)
+{
+	struct scene *scene = *state;
+	struct mesh_request request = ask("reviews:9080", "/x", NULL, 0);
+	json_t *told;
+
+	scene->plane.edit_routes = edit_tls;
+	data_plane_publish(&scene->plane);
+	told = explain(scene, &request);
+	assert_says(told, "route.name", "to-tls");
+	assert_null(at(told, "routes_passed_over.0"));
+	assert_non_null(strstr(json_string_value(at(told, "answer.location")), "https://reviews"));
+	json_decref(told);
+}
+
 static int refuse(void *user, struct mesh_slice text)
 {
 	return MESH_ERROR_CLOSED;
@@ -281,6 +356,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(it_is_what_a_call_does, open_scene, close_scene),
 		cmocka_unit_test_setup_teardown(nothing_is_counted, open_scene, close_scene),
 		cmocka_unit_test_setup_teardown(what_would_fail_is_told, open_scene, close_scene),
+		cmocka_unit_test_setup_teardown(an_address_is_left_open, open_scene, close_scene),
+		cmocka_unit_test_setup_teardown(copies_and_priority_are_told, open_scene, close_scene),
+		cmocka_unit_test_setup_teardown(the_way_to_tls_is_told, open_scene, close_scene),
 		cmocka_unit_test_setup_teardown(bad_use_is_refused, open_scene, close_scene),
 	};
 
