@@ -71,7 +71,8 @@ struct mesh_options {
 	const char *service_account;   /* SERVICE_ACCOUNT */
 	const char *cluster_id;        /* ISTIO_META_CLUSTER_ID, else "Kubernetes" */
 	const char *trust_domain;      /* TRUST_DOMAIN, else "cluster.local" */
-	const char *labels_json;       /* ISTIO_METAJSON_LABELS: a JSON object of strings */
+	/* ISTIO_METAJSON_LABELS: a JSON object of strings; with ISTIO_META_ENABLE_SELF_DISCOVERY ("true") istio-locality is our zone */
+	const char *labels_json;
 	const char *labels_file;       /* downward-API file, else /etc/istio/pod/labels */
 	const char *discovery_address; /* PROXY_CONFIG.discoveryAddress, else istiod.istio-system.svc:15012 */
 	const char *ca_address;        /* CA_ADDR, else the discovery address */
@@ -90,6 +91,9 @@ struct mesh_options {
 	const struct mesh_allocator *allocator; /* copied; NULL: the C library's */
 	char *error_buffer;                     /* receives the words for a failed mesh_open: the field and what was expected */
 	size_t error_buffer_bytes;
+	/* of our own, off by default: */
+	bool peak_ewma;            /* LIBMESH_PEAK_EWMA ("1"): where least request is configured, endpoints are chosen by latency too */
+	uint32_t preconnect_count; /* LIBMESH_PRECONNECT: connections kept ready to each endpoint of a called cluster; 64 at most */
 };
 
 /*

@@ -217,7 +217,7 @@ static int take_balancing(struct bootstrap *b, const struct sources *from)
 {
 	const char *text = mesh_environment_get(from->environment, "LIBMESH_PEAK_EWMA");
 
-	b->peak_ewma = text && !strcmp(text, "1");
+	b->peak_ewma = from->options->peak_ewma || (text && !strcmp(text, "1"));
 	if (!text || !*text || b->peak_ewma || !strcmp(text, "0"))
 		return 0;
 	return mesh_why(from->why, MESH_ERROR_BOOTSTRAP, "LIBMESH_PEAK_EWMA is \"%.100s\": 0 or 1 was expected", text);
@@ -239,9 +239,12 @@ static int take_mode(struct bootstrap *b, const struct sources *from)
 static int take_warm(struct bootstrap *b, const struct sources *from)
 {
 	const char *text = mesh_environment_get(from->environment, "LIBMESH_PRECONNECT");
-	uint64_t number = 0;
+	uint64_t number = from->options->preconnect_count;
 
-	if (text && (!mesh_slice_to_u64(mesh_slice_of(text), &number) || number > WARM_MAX))
+	if (number > WARM_MAX)
+		return mesh_why(from->why, MESH_ERROR_BOOTSTRAP, "preconnect_count is %u: a number of connections up to %d was expected",
+				from->options->preconnect_count, WARM_MAX);
+	if (!number && text && (!mesh_slice_to_u64(mesh_slice_of(text), &number) || number > WARM_MAX))
 		return mesh_why(from->why, MESH_ERROR_BOOTSTRAP,
 				"LIBMESH_PRECONNECT is \"%.100s\": a number of connections up to %d was expected", text, WARM_MAX);
 	b->warm = (unsigned)number;
@@ -338,7 +341,8 @@ static int take_metadata(struct bootstrap *b, const struct sources *from)
  */
 static int take_zone(struct bootstrap *b)
 {
-	const json_t *asked = json_object_get(b->metadata, "ENABLE_SELF_DISCOVERY");
+	static const char variable[] = "ISTIO_META_ENABLE_SELF_DISCOVERY";
+	const json_t *asked = json_object_get(b->metadata, variable + strlen("ISTIO_META_"));
 	const json_t *where = json_object_get(json_object_get(b->metadata, "LABELS"), "istio-locality");
 	struct mesh_slice text = mesh_slice_of(json_string_value(where) ? json_string_value(where) : "");
 	bool slashes = text.len && memchr(text.data, '/', text.len);

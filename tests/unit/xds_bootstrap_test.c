@@ -404,6 +404,11 @@ static void warm_connections(void **state)
 		set(&f, "LIBMESH_PRECONNECT", bad[i]);
 		refused(&f, "LIBMESH_PRECONNECT is \"%s\": a number of connections up to 64 was expected", bad[i]);
 	}
+	f.options.preconnect_count = 3; /* goes before the variable, whatever that says */
+	good(&f);
+	assert_int_equal(f.b->warm, 3);
+	f.options.preconnect_count = 65;
+	refused(&f, "preconnect_count is 65: a number of connections up to 64 was expected");
 	end(&f);
 }
 
@@ -434,6 +439,9 @@ static void balancing(void **state)
 	assert_null(f.b->locality);
 	set(&f, "LIBMESH_PEAK_EWMA", "yes");
 	refused(&f, "LIBMESH_PEAK_EWMA is \"yes\": 0 or 1 was expected");
+	f.options.peak_ewma = true;
+	good(&f);
+	assert_true(f.b->peak_ewma);
 	end(&f);
 }
 
