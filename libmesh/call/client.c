@@ -42,26 +42,42 @@ static int look_at_filters(struct mesh_call *call)
 	return 0;
 }
 
-/* Weighted clusters that are drawn by the hash of the request: what has none is drawn by chance. */
-static int draw_by_hash(struct mesh_call *call, struct route_request *drawn)
+/* Weighted clusters that are drawn by the hash of the request: what has none is drawn by chance, and so is what is drawn
+ * later, shadows say. */
+static int draw_by_hash(struct mesh_call *call)
 {
 	struct client_call *client = &call->client;
 	const struct route *route = client->chosen.route;
 	struct hash_origin origin = {mesh_slice_of(call->worker->mesh->pod_ip), NULL};
+	struct route_request drawn = client->match;
 	struct hash_result result = {0};
 	int rc = mesh_hash_policies(route->hash_policies, route->hash_policy_count, &client->match, &origin, &call->arena,
 				    &result);
 
-	if (!rc && result.hash)
-		drawn->random = result.hash;
-	return rc;
+	if (rc)
+		return rc;
+	if (result.hash)
+		drawn.random = result.hash;
+	client->target = mesh_route_cluster(route, &drawn, &client->target_hash, &client->chosen.weighted);
+	return 0;
+}
+
+/* Drawn once, as in Envoy: filters and router are told of the same one. */
+static int draw_cluster(struct mesh_call *call)
+{
+	struct client_call *client = &call->client;
+
+	if (client->chosen.route->weighted_by_hash)
+		return draw_by_hash(call);
+	client->target = mesh_route_cluster(client->chosen.route, &client->match, &client->target_hash,
+					    &client->chosen.weighted);
+	return 0;
 }
 
 int mesh_client_find_route(struct mesh_call *call)
 {
 	struct client_call *client = &call->client;
 	const struct route_config *routes = mesh_snapshot_routes(client->snapshot, client->http);
-	struct route_request drawn;
 
 	if (!routes)
 		return mesh_why(&call->why, MESH_ERROR_NO_ROUTE, "route configuration %.*s not received",
@@ -86,13 +102,9 @@ int mesh_client_find_route(struct mesh_call *call)
 	call->result.route = client->chosen.route->name;
 	client->chosen.weighted = NULL;
 	client->target = (struct mesh_slice){NULL, 0};
-	drawn = client->match; /* what is drawn later, shadows say, is drawn by chance all the same */
-	if (client->chosen.route->weighted_by_hash && draw_by_hash(call, &drawn))
+	if (client->chosen.route->kind == ROUTE_CLUSTER && draw_cluster(call))
 		return mesh_why(&call->why, MESH_ERROR_NOMEM, "route %.*s: no memory to draw a cluster",
 				(int)client->chosen.route->name.len, client->chosen.route->name.data);
-	if (client->chosen.route->kind == ROUTE_CLUSTER) /* drawn once, as in Envoy: filters and router are told of the same one */
-		client->target = mesh_route_cluster(client->chosen.route, &drawn, &client->target_hash,
-						    &client->chosen.weighted);
 	call->result.cluster = client->target; /* also of a call that a filter ends */
 	return 0;
 }
@@ -107,7 +119,12 @@ static int check_upgrade(struct mesh_call *call)
 			upgrade.data);
 }
 
-/* From what the application said, before the route changes any of it. */
+static bool hashes(const struct cluster_config *config)
+{
+	return config->lb == LB_RING_HASH || config->lb == LB_MAGLEV;
+}
+
+/* From the request as the route has changed it, as in Envoy. */
 static int choose_hash(struct mesh_call *call)
 {
 	struct client_call *client = &call->client;
@@ -115,13 +132,14 @@ static int choose_hash(struct mesh_call *call)
 	const struct route *route = client->chosen.route;
 	bool own = config->balance.hash_policy_count > 0; /* the cluster's come before the route's */
 	struct hash_origin origin = {mesh_slice_of(call->worker->mesh->pod_ip), &call->worker->env.rand};
+	struct route_request changed = client->match;
 	struct hash_result result;
 	int rc;
 
-	if (config->lb != LB_RING_HASH && config->lb != LB_MAGLEV)
-		return 0;
+	changed.authority = call->request.authority;
+	changed.path = call->request.path;
 	rc = mesh_hash_policies(own ? config->balance.hash_policies : route->hash_policies,
-				own ? config->balance.hash_policy_count : route->hash_policy_count, &client->match, &origin,
+				own ? config->balance.hash_policy_count : route->hash_policy_count, &changed, &origin,
 				&call->arena, &result);
 	client->hash = rc ? 0 : result.hash;
 	if (rc || !result.set_cookie.len)
@@ -167,14 +185,14 @@ int mesh_client_find_cluster(struct mesh_call *call)
 		call->result.local_status = (int)client->chosen.route->cluster_not_found_status;
 	if (rc || mesh_egress_opaque(call))
 		return rc;
-	rc = choose_hash(call);
-	if (rc)
-		return mesh_why(&call->why, rc, "route %.*s: hash_policy: a value as rewritten is too long",
-				(int)client->chosen.route->name.len, client->chosen.route->name.data);
 	rc = mesh_rewrite_request(&client->chosen, &call->arena, &call->request.authority, &call->request.path,
 				  &call->request.headers);
 	if (rc)
 		return mesh_why(&call->why, rc, "route %.*s: the request as rewritten cannot be sent",
+				(int)client->chosen.route->name.len, client->chosen.route->name.data);
+	rc = hashes(client->cluster->config) ? choose_hash(call) : 0;
+	if (rc)
+		return mesh_why(&call->why, rc, "route %.*s: hash_policy: a value as rewritten is too long",
 				(int)client->chosen.route->name.len, client->chosen.route->name.data);
 	rc = client->cluster->config->names.wanted || client->egress ? mesh_egress_name(call) : 0;
 	if (rc)
@@ -199,6 +217,29 @@ static int add_header(struct mesh_call *call, struct mesh_slice name, struct mes
 	return value.data ? mesh_headers_add(&call->request.headers, &call->arena, name, value) : MESH_ERROR_NOMEM;
 }
 
+/* Over HTTP/2 a sidecar takes all cookies for crumbs of one, and a cookie of nothing for none. */
+static int join_cookies(struct mesh_call *call)
+{
+	struct headers *headers = &call->request.headers;
+	struct mesh_slice all = {NULL, 0};
+
+	for (size_t i = 0; i < headers->count; i++) {
+		struct mesh_slice value = headers->items[i].value;
+
+		if (!value.len || !mesh_slice_equal_fold(headers->items[i].name, MESH_SLICE("cookie")))
+			continue;
+		if (all.len)
+			value = mesh_arena_printf(&call->arena, "%.*s; %.*s", (int)all.len, all.data, (int)value.len, value.data);
+		if (!value.data)
+			return MESH_ERROR_NOMEM;
+		all = value;
+	}
+	if (all.len)
+		return mesh_headers_set(headers, &call->arena, MESH_SLICE("cookie"), all);
+	mesh_headers_remove(headers, MESH_SLICE("cookie"));
+	return 0;
+}
+
 /* What a sidecar adds on the way out. */
 static int add_headers(struct mesh_call *call)
 {
@@ -219,6 +260,8 @@ static int add_headers(struct mesh_call *call)
 		rc = add_header(call, MESH_SLICE("x-request-id"),
 				mesh_arena_slice(&call->arena, mesh_slice_make(uuid, sizeof(uuid)), NULL));
 	}
+	if (!rc && call->client.version == MESH_HTTP_2 && mesh_headers_get(headers, MESH_SLICE("cookie")).data)
+		rc = join_cookies(call);
 	return rc;
 }
 

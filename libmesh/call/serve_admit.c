@@ -189,6 +189,21 @@ static bool check_head(struct mesh_call *call)
 	return false;
 }
 
+/* Behind two slashes at the beginning a browser looks for a host: the same path, said so that it finds none. */
+static void redirect_to_path(struct mesh_call *call)
+{
+	struct mesh_slice path = call->request.path;
+
+	if (path.len > 1 && path.data[0] == '/' && (path.data[1] == '/' || path.data[1] == '\\')) {
+		path = mesh_arena_printf(&call->arena, "/.%.*s", (int)path.len, path.data);
+		if (!path.data) {
+			mesh_serve_refuse(call, MESH_ERROR_NOMEM, 500, mesh_error_text(MESH_ERROR_NOMEM));
+			return;
+		}
+	}
+	mesh_serve_answer(call, 307, (struct mesh_slice){NULL, 0}, path);
+}
+
 /* Everything before the application. False: answered. */
 bool mesh_serve_admit(struct mesh_call *call)
 {
@@ -201,7 +216,7 @@ bool mesh_serve_admit(struct mesh_call *call)
 		return false;
 	rc = mesh_path_normalize(call->serve.http, &call->arena, &call->request.path);
 	if (rc == PATH_REDIRECT) {
-		mesh_serve_answer(call, 307, (struct mesh_slice){NULL, 0}, call->request.path);
+		redirect_to_path(call);
 		return false;
 	}
 	if (rc == PATH_REJECT) {

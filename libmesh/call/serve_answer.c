@@ -66,20 +66,28 @@ static int send_body(struct mesh_call *call, struct mesh_slice body, bool end)
 	return rc;
 }
 
+/* A head that tells of a body, and the body where one may follow: else its reader takes it for the next answer. */
+static int send_whole(struct mesh_call *call, struct http_head *head, struct mesh_slice body)
+{
+	bool empty = head->status == 204 || head->status == 304;
+	bool bodyless = empty || !body.len || mesh_slice_equal(call->request.method, MESH_SLICE("HEAD"));
+	int rc;
+
+	head->content_length = empty ? -1 : (int64_t)body.len;
+	rc = send_head(call, head, bodyless);
+	return rc || bodyless ? rc : send_body(call, body, true);
+}
+
 static int answer_http(struct mesh_call *call, int status, struct mesh_slice body, struct mesh_slice location)
 {
-	struct http_head head = {.status = status, .content_length = (int64_t)body.len};
+	struct http_head head = {.status = status};
 	int rc = 0;
 
 	if (body.len)
 		rc = mesh_headers_add(&head.headers, &call->arena, MESH_SLICE("content-type"), MESH_SLICE("text/plain"));
 	if (!rc && location.len)
 		rc = mesh_headers_add(&head.headers, &call->arena, MESH_SLICE("location"), location);
-	if (!rc)
-		rc = send_head(call, &head, body.len == 0);
-	if (!rc && body.len)
-		rc = send_body(call, body, true);
-	return rc;
+	return rc ? rc : send_whole(call, &head, body);
 }
 
 /* Half an answer is none. */
@@ -131,10 +139,7 @@ static int follow(struct mesh_call *call, const struct route_request *request)
 		rc = mesh_rewrite_response(chosen, &call->arena, &head.headers);
 	if (!rc && type.len && !mesh_headers_get(&head.headers, MESH_SLICE("content-type")).data)
 		rc = mesh_headers_add(&head.headers, &call->arena, MESH_SLICE("content-type"), type);
-	head.content_length = (int64_t)body.len;
-	if (!rc)
-		rc = send_head(call, &head, body.len == 0);
-	return rc || !body.len ? rc : send_body(call, body, true);
+	return rc ? rc : send_whole(call, &head, body);
 }
 
 void mesh_serve_follow(struct mesh_call *call, const struct route_request *request)
@@ -273,8 +278,10 @@ int mesh_serve_respond(struct mesh_call *call, int status, const struct mesh_hea
 	if ((status < 200 && !upgrade) || status > 599)
 		return MESH_ERROR_INVALID;
 	rc = response_headers(call, &head, headers, count);
+	call->response.status = status; /* routes may tell it */
 	if (!rc && call->serve.chosen.route)
 		rc = mesh_rewrite_response(&call->serve.chosen, &call->arena, &head.headers);
+	call->response.status = 0;
 	if (rc)
 		return rc;
 	mesh_serve_moved(call);

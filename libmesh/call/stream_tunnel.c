@@ -40,20 +40,38 @@ static void refused(struct stream_tunnel *tunnel, int status)
 	failed(tunnel, MESH_ERROR_CONNECT, why.text);
 }
 
-/* RFC 9110 9.3.6: any 2xx is the tunnel, and what its head says of a body is nothing. */
-static void judge(struct stream_tunnel *tunnel, size_t head_bytes)
+/* Not the answer yet. True: it may still come, and the parser is ready for it. */
+static bool pass_interim(struct stream_tunnel *tunnel, size_t head_bytes)
+{
+	mesh_buf_consume(&tunnel->answer, head_bytes);
+	mesh_http1_parser_init(&tunnel->parser, HEAD_BYTES_MAX, HEADERS_MAX, true);
+	tunnel->interim += head_bytes; /* together as long as one head at most */
+	if (tunnel->interim <= HEAD_BYTES_MAX)
+		return true;
+	failed(tunnel, MESH_ERROR_PROTOCOL, "the proxy sends interim responses to CONNECT without end");
+	return false;
+}
+
+/*
+ * RFC 9110 9.3.6: any 2xx is the tunnel, and what its head says of a body is nothing. True: the head was not the answer, and
+ * more is to be heard.
+ */
+static bool judge(struct stream_tunnel *tunnel, size_t head_bytes)
 {
 	struct mesh_slice all = mesh_buf_slice(&tunnel->answer);
 	struct http_head head = {0};
 	int rc = mesh_http1_parse_response(&tunnel->parser, mesh_slice_make(all.data, head_bytes), true,
 					   &tunnel->one->stream->arena, &head);
 
+	if (!rc && head.status < 200 && head.status != 101)
+		return pass_interim(tunnel, head_bytes);
 	if (rc)
 		failed(tunnel, rc, tunnel->parser.why.text);
 	else if (head.status < 200 || head.status > 299)
 		refused(tunnel, head.status);
 	else
 		over(tunnel, 0, mesh_slice_make(all.data + head_bytes, all.len - head_bytes), "");
+	return false;
 }
 
 /* 0: all of it is out. */
@@ -78,7 +96,7 @@ static ssize_t hear(struct stream_tunnel *tunnel)
 	struct transport *transport = tunnel->one->dial.transport;
 	ssize_t n;
 
-	do {
+	while (!(n = mesh_http1_find_head(&tunnel->parser, mesh_buf_slice(&tunnel->answer)))) {
 		char *room = mesh_buf_reserve(&tunnel->answer, CHUNK);
 		bool drained;
 		ssize_t got = room ? transport->ops->read(transport, room, CHUNK, &drained) : MESH_ERROR_NOMEM;
@@ -86,8 +104,7 @@ static ssize_t hear(struct stream_tunnel *tunnel)
 		if (got <= 0)
 			return got ? got : MESH_ERROR_RESET;
 		mesh_buf_commit(&tunnel->answer, (size_t)got);
-		n = mesh_http1_find_head(&tunnel->parser, mesh_buf_slice(&tunnel->answer));
-	} while (n == 0);
+	}
 	return n;
 }
 
@@ -98,9 +115,12 @@ static void go_on(struct stream_tunnel *tunnel)
 
 	if (n == 0)
 		n = hear(tunnel);
-	if (n > 0)
-		judge(tunnel, (size_t)n);
-	else if (n == MESH_ERROR_AGAIN)
+	while (n > 0) {
+		if (!judge(tunnel, (size_t)n))
+			return;
+		n = hear(tunnel);
+	}
+	if (n == MESH_ERROR_AGAIN)
 		mesh_loop_change(dial->env->loop, &dial->io, dial->transport->wants);
 	else
 		failed(tunnel, (int)n,

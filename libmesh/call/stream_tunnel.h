@@ -13,6 +13,7 @@ struct stream_tunnel {
 	struct mesh_slice request; /* what was not sent yet */
 	struct http1_parser parser;
 	struct buf answer;
+	size_t interim;            /* bytes of heads before the answer's */
 	/* 0: the tunnel is there, `rest` (in the stream's arena) came through it. Else an error with words. */
 	void (*done)(struct stream_dial *one, int error, struct mesh_slice rest, const char *why);
 };

@@ -148,6 +148,8 @@ static void session_new(void *user, struct tls_session *session)
 
 	if (dial->state == DIAL_DEAD || dial->endpoint->retired)
 		return;
+	if (dial->resumption->context != dial->context) /* dialled anew meanwhile, under other settings or another trust */
+		return;
 	mesh_tls_session_release(dial->resumption->session);
 	dial->resumption->session = mesh_tls_session_retain(session);
 }
@@ -212,6 +214,7 @@ static int open_tls(struct dial *dial, const struct tls_config *tls, int fd, str
 		return rc;
 	}
 	use_context(dial->resumption, client.context);
+	dial->context = client.context;
 	client.alpn = alpn.len ? alpn : tls->alpn;
 	client.sans = tls->sans;
 	client.san_count = tls->san_count;

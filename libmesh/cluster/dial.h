@@ -55,6 +55,7 @@ struct dial {
 	struct mesh_slice server_name;  /* what is dialled for: a name of TLS where the cluster takes it from there; borrowed until
 					   mesh_dial_open returns */
 	struct resumption *resumption;  /* outlives it; NULL: the endpoint's */
+	const struct tls_context *context; /* of its TLS, held by the transport; NULL: plaintext */
 	struct endpoint *endpoint;
 	struct cluster_env *env;
 	const struct cluster_config *config; /* retained until it is freed: the handshake reads its name matchers */

@@ -31,6 +31,8 @@ static void make_new(struct endpoint_shared *endpoint)
 {
 	mesh_outlier_forget_runs(&endpoint->runs);
 	memset(&endpoint->history, 0, sizeof(endpoint->history));
+	atomic_store_explicit(&endpoint->since_ns, 0, memory_order_relaxed);
+	atomic_store_explicit(&endpoint->latency.seen, 0, memory_order_relaxed);
 	for (size_t i = 0; i < OUTLIER_SIDES; i++) {
 		endpoint->rated[i] = mesh_endpoint_volume(endpoint, i);
 		endpoint->success_rate[i] = -1;
@@ -62,9 +64,12 @@ void mesh_health_leave(struct endpoint *endpoint)
 	struct cluster_shared *shared = endpoint->cluster->shared;
 
 	pthread_mutex_lock(&shared->lock);
-	endpoint->shared->member = false;
-	mesh_health_set(shared, endpoint->shared, 0, HEALTH_EJECTED);
-	memset(&endpoint->shared->history, 0, sizeof(endpoint->shared->history));
+	/* a worker that is behind does not speak for those who have it back already */
+	if (endpoint->cluster->env->snapshot->version >= shared->followed) {
+		endpoint->shared->member = false;
+		mesh_health_set(shared, endpoint->shared, 0, HEALTH_EJECTED);
+		memset(&endpoint->shared->history, 0, sizeof(endpoint->shared->history));
+	}
 	pthread_mutex_unlock(&shared->lock);
 }
 
@@ -81,6 +86,16 @@ void mesh_health_part(struct endpoint *endpoint)
 	pthread_mutex_unlock(&endpoint->cluster->shared->lock);
 }
 
+/* cluster_shared.lock is the caller's. */
+static void follow_limits(struct cluster_shared *shared, const struct outlier_config *outlier)
+{
+	if (!outlier->on || mesh_outlier_runs_go_on(&shared->outlier, outlier))
+		return;
+	shared->outlier = *outlier;
+	MESH_MAP_EACH(slot, &shared->endpoints)
+		mesh_outlier_forget_runs(&((struct endpoint_shared *)slot->value)->runs);
+}
+
 void mesh_health_follow(struct cluster *cluster)
 {
 	const struct cluster_config *config = cluster->config;
@@ -91,6 +106,9 @@ void mesh_health_follow(struct cluster *cluster)
 	pthread_mutex_lock(&cluster->shared->lock);
 	cluster->shared->detects |= config->outlier.on;
 	cluster->shared->checks |= config->health_check != NULL;
+	if (cluster->shared->followed < cluster->env->snapshot->version)
+		cluster->shared->followed = cluster->env->snapshot->version;
+	follow_limits(cluster->shared, &config->outlier);
 	pthread_mutex_unlock(&cluster->shared->lock);
 }
 
@@ -173,8 +191,7 @@ void mesh_health_look(struct cluster *cluster, uint64_t now_ns)
 {
 	unsigned before = cluster->health_version;
 
-	if (cluster->config->outlier.on &&
-	    now_ns >= atomic_load_explicit(&cluster->shared->sweep_ns, memory_order_relaxed))
+	if (cluster->config->outlier.on)
 		mesh_ejection_sweep(cluster, now_ns);
 	if (before == atomic_load_explicit(&cluster->shared->health_version, memory_order_relaxed))
 		return;

@@ -138,26 +138,32 @@ static struct mesh_slice authority_of(const struct cluster_config *config, const
 	return config->object.item.name;
 }
 
-static void address_of(struct check *check, const struct endpoint_config *endpoint)
+static struct address address_of(const struct health_check_config *check, const struct endpoint_config *endpoint)
 {
-	uint16_t port = check->config->alt_port;
+	struct address address = endpoint->address;
+	uint16_t port = check->alt_port;
 
-	check->address = endpoint->address;
 	if (endpoint->check && endpoint->check->address.len)
-		check->address = endpoint->check->address;
+		address = endpoint->check->address;
 	if (endpoint->check && endpoint->check->port)
 		port = endpoint->check->port;
 	if (port)
-		mesh_address_set_port(&check->address, port);
+		mesh_address_set_port(&address, port);
+	return address;
 }
 
-/* What is asked, as configured now. NOMEM keeps what was. */
+/* What is asked, as configured now. 1: it is another than before. NOMEM keeps what was. */
 static int check_set(struct check *check, const struct endpoint_config *endpoint)
 {
 	const struct cluster_config *config = check->endpoint->cluster->config;
+	struct address address = address_of(config->health_check, endpoint);
 	struct mesh_slice wanted = authority_of(config, endpoint);
-	char *authority = mesh_mem_text(check->all->env->mem, wanted);
+	char *authority;
 
+	if (check->cluster_config == config && mesh_address_equal(&check->address, &address) &&
+	    mesh_slice_equal(check->authority, wanted))
+		return 0;
+	authority = mesh_mem_text(check->all->env->mem, wanted);
 	if (!authority)
 		return MESH_ERROR_NOMEM;
 	mesh_mem_free(check->all->env->mem, (char *)check->authority.data);
@@ -167,8 +173,8 @@ static int check_set(struct check *check, const struct endpoint_config *endpoint
 	check->cluster_config = config;
 	check->config = config->health_check;
 	check->choice = own_choice(config);
-	address_of(check, endpoint);
-	return 0;
+	check->address = address;
+	return 1;
 }
 
 static int check_new(struct checked_cluster *of, struct health_checks *all, struct endpoint *endpoint,
@@ -187,7 +193,7 @@ static int check_new(struct checked_cluster *of, struct health_checks *all, stru
 	check->state.failed = health & HEALTH_FAILED_CHECK;
 	check->state.degraded = health & HEALTH_DEGRADED_CHECK;
 	rc = check_set(check, config);
-	if (!rc)
+	if (rc > 0)
 		rc = mesh_timer_start(all->env->loop, &check->interval, mesh_check_first(check->config, mesh_rand_next(&all->env->rand)));
 	if (rc) {
 		mesh_mem_free(all->env->mem, (char *)check->authority.data);
@@ -205,7 +211,6 @@ static int check_follow(struct checked_cluster *of, struct health_checks *all, s
 			const struct endpoint_config *config, bool changed)
 {
 	struct check *check = endpoint->check;
-	const struct cluster_config *before = check ? check->cluster_config : NULL;
 	bool unusable = config->unsupported || (!config->address.len && !(config->check && config->check->address.len));
 	int rc = 0;
 
@@ -217,10 +222,13 @@ static int check_follow(struct checked_cluster *of, struct health_checks *all, s
 		rc = check_set(check, config);
 	if (endpoint->check)
 		endpoint->check->present = true;
-	/* what was begun under the old settings ends */
-	if (check && check->cluster_config != before && !mesh_timer_running(&check->timeout))
-		mesh_check_drop(check);
-	return rc;
+	if (rc <= 0)
+		return rc;
+	/* what was begun under the old settings ends: an answer to it says nothing of the new ones */
+	mesh_check_drop(check);
+	if (mesh_timer_running(&check->timeout))
+		mesh_check_ask(check);
+	return 0;
 }
 
 static void cluster_end(struct checked_cluster *of, const struct mesh_mem *mem)

@@ -44,6 +44,15 @@ static void *copy_array(struct arena *arena, const void *from, size_t count, siz
 	return to;
 }
 
+static void copy_label(struct arena *arena, const struct lb_label *from, struct lb_label *to, bool *failed)
+{
+	to->key = copy_slice(arena, from->key, failed);
+	to->value = copy_slice(arena, from->value, failed);
+	to->items = copy_array(arena, from->items, from->item_count, sizeof(*from->items), failed);
+	for (size_t i = 0; to->items && i < from->item_count; i++)
+		to->items[i] = copy_slice(arena, from->items[i], failed);
+}
+
 /* With all it points to: the set it was in goes. */
 static bool copy_endpoint(struct arena *arena, const struct endpoint_config *from, struct endpoint_config *to)
 {
@@ -59,40 +68,83 @@ static bool copy_endpoint(struct arena *arena, const struct endpoint_config *fro
 		to->transport_labels[i].key = copy_slice(arena, from->transport_labels[i].key, &failed);
 		to->transport_labels[i].value = copy_slice(arena, from->transport_labels[i].value, &failed);
 	}
-	to->lb_labels = NULL; /* of no subset any more */
-	to->lb_label_count = 0;
+	to->lb_labels = copy_array(arena, from->lb_labels, from->lb_label_count, sizeof(struct lb_label), &failed);
+	for (size_t i = 0; to->lb_labels && i < to->lb_label_count; i++)
+		copy_label(arena, &from->lb_labels[i], &to->lb_labels[i], &failed);
 	to->check = copy_array(arena, from->check, from->check ? 1 : 0, sizeof(*from->check), &failed);
 	if (to->check)
 		to->check->hostname = copy_slice(arena, from->check->hostname, &failed);
 	return !failed;
 }
 
-/* Behind the wanted ones, each in a locality of its own that is otherwise the one it was in. */
+static size_t count_staying(const struct merge *merge, const struct locality *locality, size_t active)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < locality->count; i++)
+		count += stays(merge, active + i, &locality->endpoints[i]);
+	return count;
+}
+
+static bool same_place(const struct locality *a, const struct locality *b)
+{
+	return a->priority == b->priority && mesh_slice_equal(a->region, b->region) && mesh_slice_equal(a->zone, b->zone) &&
+	       mesh_slice_equal(a->subzone, b->subzone);
+}
+
+/*
+ * The wanted locality that is the one they were in, with room for them; else one behind the wanted ones, which as in Envoy has
+ * no weight: nobody says any more what it weighs. NULL: no memory.
+ */
+static struct locality *place(struct endpoint_set *set, const struct locality *from, size_t staying)
+{
+	struct arena *arena = &set->object.arena;
+	struct endpoint_config *endpoints;
+	struct locality *to = NULL;
+	bool failed = false;
+
+	for (size_t l = 0; l < set->count && !to; l++)
+		if (same_place(&set->localities[l], from))
+			to = &set->localities[l];
+	if (!to) {
+		to = &set->localities[set->count++];
+		*to = (struct locality){.priority = from->priority};
+		to->region = copy_slice(arena, from->region, &failed);
+		to->zone = copy_slice(arena, from->zone, &failed);
+		to->subzone = copy_slice(arena, from->subzone, &failed);
+		if (to->priority >= set->priority_count)
+			set->priority_count = to->priority + 1;
+	}
+	endpoints = mesh_arena_array(arena, to->count + staying, sizeof(*endpoints));
+	if (failed || !endpoints)
+		return NULL;
+	if (to->count)
+		memcpy(endpoints, to->endpoints, to->count * sizeof(*endpoints));
+	to->endpoints = endpoints;
+	return to;
+}
+
+/* Each in the locality it was in, behind those that are wanted there. */
 static bool add_staying(struct merge *merge, struct endpoint_set *set)
 {
 	const struct endpoint_set *old = merge->cluster->set;
-	struct arena *arena = &set->object.arena;
 	size_t n = 0;
-	bool failed = false;
 
-	for (size_t l = 0; l < old->count; l++) {
-		for (size_t i = 0; i < old->localities[l].count; i++, n++) {
-			struct locality *to = &set->localities[set->count];
+	for (size_t l = 0; l < old->count; n += old->localities[l++].count) {
+		const struct locality *from = &old->localities[l];
+		size_t staying = count_staying(merge, from, n);
+		struct locality *to = staying ? place(set, from, staying) : NULL;
 
-			if (!stays(merge, n, &old->localities[l].endpoints[i]))
+		if (staying && !to)
+			return false;
+		for (size_t i = 0; staying && i < from->count; i++) {
+			if (!stays(merge, n + i, &from->endpoints[i]))
 				continue;
-			*to = old->localities[l];
-			to->region = copy_slice(arena, to->region, &failed);
-			to->zone = copy_slice(arena, to->zone, &failed);
-			to->subzone = copy_slice(arena, to->subzone, &failed);
-			to->count = 1;
-			to->endpoints = mesh_arena_array(arena, 1, sizeof(*to->endpoints));
-			if (failed || !to->endpoints || !copy_endpoint(arena, &old->localities[l].endpoints[i], to->endpoints))
+			staying--; /* and no more than there is room for: other workers' checks go on */
+			if (!copy_endpoint(&set->object.arena, &from->endpoints[i], &to->endpoints[to->count]))
 				return false;
-			set->count++;
+			to->count++;
 			set->endpoint_count++;
-			if (to->priority >= set->priority_count)
-				set->priority_count = to->priority + 1;
 		}
 	}
 	return true;
@@ -119,7 +171,8 @@ static int make(struct merge *merge, struct endpoint_set **result)
 
 	if (!set)
 		return MESH_ERROR_NOMEM;
-	set->localities = mesh_arena_array(&set->object.arena, wanted->count + merge->staying, sizeof(*set->localities));
+	set->localities = mesh_arena_array(&set->object.arena, wanted->count + merge->cluster->set->count,
+					   sizeof(*set->localities));
 	if (!set->localities || mesh_config_object_hold(&set->object, (struct config_object *)&wanted->object)) {
 		mesh_config_object_release(set);
 		return MESH_ERROR_NOMEM;

@@ -116,6 +116,8 @@ struct cluster_shared {
 	_Atomic uint64_t sweep_ns;    /* when the outlier detector's interval is over; 0: it has not begun */
 	pthread_mutex_t lock;
 	bool detects, checks;         /* outliers, actively: has done so */
+	uint64_t followed;            /* the newest snapshot that some worker is at, where health is watched */
+	struct outlier_config outlier; /* by which the endpoints' runs are counted: the last followed */
 	struct outlier_level levels[OUTLIER_SIDES]; /* of the last interval */
 	struct ejection_stats ejections;
 	struct check_stats check;

@@ -91,6 +91,19 @@ static bool carries(X509 *leaf, struct mesh_slice key_pem)
 	return same;
 }
 
+int mesh_chain_carries(struct mesh_slice chain_pem, struct mesh_slice key_pem, struct why *why)
+{
+	X509 *leaf = read_first(chain_pem);
+	int rc = 0;
+
+	if (!leaf)
+		return mesh_why(why, MESH_ERROR_CERTIFICATE, "certificate: not a PEM certificate");
+	if (!carries(leaf, key_pem))
+		rc = mesh_why(why, MESH_ERROR_CERTIFICATE, "certificate: made for another private key");
+	X509_free(leaf);
+	return rc;
+}
+
 int mesh_chain_check(struct mesh_slice chain_pem, struct mesh_slice key_pem, const char *ns, const char *service_account,
 		     int64_t now_ms, struct chain_facts *facts, struct why *why)
 {

@@ -17,6 +17,8 @@ struct chain_facts {
  */
 int mesh_chain_check(struct mesh_slice chain_pem, struct mesh_slice key_pem, const char *ns, const char *service_account,
 		     int64_t now_ms, struct chain_facts *facts, struct why *why);
+/* The leaf must carry the key, whatever else it says. CERTIFICATE with words. */
+int mesh_chain_carries(struct mesh_slice chain_pem, struct mesh_slice key_pem, struct why *why);
 /*
  * Appends those certificates of `more` that `pem` does not hold yet. CERTIFICATE with words when it holds none, too many
  * or a malformed one; NOMEM.

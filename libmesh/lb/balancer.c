@@ -15,6 +15,8 @@ struct balancer {
 	struct lb_sources from;
 	struct rand rand;
 	struct lb_plan *plan;       /* NULL where there are subsets */
+	uint8_t *health;            /* by endpoint: what the plan was made of */
+	bool stale;                 /* the plan is older than that, for want of memory */
 	struct lb_subsets *subsets; /* NULL where there are none */
 	bool fail_on_panic;
 	bool panicking; /* the last pick was made in panic */
@@ -49,6 +51,42 @@ static const struct lb_ops *ops_of(const struct cluster_config *cluster, bool by
 	}
 }
 
+/* Notes the health there is; whether it is another than before. */
+static bool look(struct balancer *balancer)
+{
+	bool other = false;
+
+	for (size_t i = 0; i < balancer->from.count; i++) {
+		uint8_t now = mesh_lb_health(&balancer->from.endpoints[i]);
+
+		other = other || now != balancer->health[i];
+		balancer->health[i] = now;
+	}
+	return other;
+}
+
+static int new_plan(struct balancer *balancer)
+{
+	struct lb_plan *plan;
+	int rc = mesh_lb_plan_new(balancer->mem, balancer->ops, &balancer->from, &balancer->rand, &plan);
+
+	balancer->stale = rc < 0;
+	if (rc < 0)
+		return rc;
+	mesh_lb_plan_free(balancer->plan);
+	balancer->plan = plan;
+	return MESH_OK;
+}
+
+static int first_plan(struct balancer *balancer)
+{
+	balancer->health = mesh_mem_array(balancer->mem, balancer->from.count ? balancer->from.count : 1, 1);
+	if (!balancer->health)
+		return MESH_ERROR_NOMEM;
+	look(balancer);
+	return new_plan(balancer);
+}
+
 int mesh_balancer_new(const struct mesh_mem *mem, const struct cluster_config *cluster, const struct endpoint_set *set,
 		      const struct lb_endpoint *endpoints, size_t count, uint64_t seed, struct balancer **balancer)
 {
@@ -66,7 +104,7 @@ int mesh_balancer_new(const struct mesh_mem *mem, const struct cluster_config *c
 	if (cluster->balance.subset)
 		rc = mesh_lb_subsets_new(mem, made->ops, &made->from, &made->rand, &made->subsets);
 	else
-		rc = mesh_lb_plan_new(mem, made->ops, &made->from, &made->rand, &made->plan);
+		rc = first_plan(made);
 	if (rc < 0) {
 		mesh_balancer_free(made);
 		return rc;
@@ -81,6 +119,7 @@ void mesh_balancer_free(struct balancer *balancer)
 		return;
 	mesh_lb_subsets_free(balancer->subsets);
 	mesh_lb_plan_free(balancer->plan);
+	mesh_mem_free(balancer->mem, balancer->health);
 	mesh_mem_free(balancer->mem, balancer);
 }
 
@@ -90,20 +129,15 @@ void mesh_balancer_local(struct balancer *balancer, const struct lb_local *local
 	balancer->moved = true;
 }
 
+/* A ring or a table is much work, and mostly all are as healthy as they were. */
 int mesh_balancer_update(struct balancer *balancer)
 {
-	struct lb_plan *plan;
-	int rc;
+	int rc = MESH_OK;
 
-	if (balancer->subsets) {
+	if (balancer->subsets)
 		rc = mesh_lb_subsets_update(balancer->subsets, &balancer->from, &balancer->rand, balancer->moved);
-	} else {
-		rc = mesh_lb_plan_new(balancer->mem, balancer->ops, &balancer->from, &balancer->rand, &plan);
-		if (!rc) {
-			mesh_lb_plan_free(balancer->plan);
-			balancer->plan = plan;
-		}
-	}
+	else if (look(balancer) || balancer->moved || balancer->stale)
+		rc = new_plan(balancer);
 	if (!rc)
 		balancer->moved = false;
 	return rc;

@@ -45,6 +45,7 @@ struct lb_group {
 	bool by_locality; /* localities are weighted */
 	const uint32_t *locality_weights; /* by locality; NULL: the set's own */
 	size_t endpoint_count; /* of the cluster */
+	size_t points_max;     /* of a ring, beside what the configuration says; 0: any */
 	uint32_t priority;
 };
 
@@ -88,7 +89,10 @@ struct lb_local {
 	struct mesh_slice region, zone, subzone; /* where this workload is */
 };
 void mesh_balancer_local(struct balancer *balancer, const struct lb_local *local); /* in force with the next update */
-/* Health of some endpoints changed: loads of priorities and localities are computed anew. NOMEM keeps the old ones. */
+/*
+ * Where the health of endpoints changed, loads of priorities and localities are computed anew. NOMEM keeps the old ones until
+ * the next call.
+ */
 int mesh_balancer_update(struct balancer *balancer);
 
 struct lb_choice {

@@ -10,9 +10,11 @@ static uint32_t at_most(uint64_t value, uint32_t max)
 	return value < max ? (uint32_t)value : max;
 }
 
-/* Percent of the traffic these endpoints could take. No 64 bits are too few: weights add up to 32. */
+/* Percent of the traffic these endpoints could take. Weights of several localities add up to more than 32 bits. */
 static uint32_t availability(uint64_t eligible, uint64_t total, uint32_t overprovisioning)
 {
+	for (; total > UINT32_MAX; total /= 2)
+		eligible /= 2;
 	return total ? at_most(overprovisioning * eligible / total, 100) : 0;
 }
 

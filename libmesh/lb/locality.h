@@ -91,9 +91,16 @@ struct lb_sources {
 	const uint32_t *members; /* those of a subset; NULL: all */
 	size_t member_count;
 	const uint32_t *locality_weights; /* by locality; NULL: the set's own */
+	size_t points_max;       /* of a ring; 0: as configured */
 	bool unweighted;         /* localities are not weighted, whatever the cluster says */
 	struct lb_local local;
 };
+
+/* Of an endpoint, what a plan is made by; below 0x80. */
+static inline uint8_t mesh_lb_health(const struct lb_endpoint *endpoint)
+{
+	return (uint8_t)(endpoint->healthy | endpoint->degraded << 1 | endpoint->excluded << 2 | endpoint->uncounted << 3);
+}
 
 int mesh_lb_plan_new(const struct mesh_mem *mem, const struct lb_ops *ops, const struct lb_sources *from,
 		     struct rand *rand, struct lb_plan **plan); /* NOMEM */

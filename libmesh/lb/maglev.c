@@ -4,6 +4,7 @@
  * order of its own; a request's hash names a place. The table is Envoy's. Most places keep their endpoint when others
  * come or go.
  */
+#include <math.h>
 #include <stdlib.h>
 
 #include <mesh/error.h>
@@ -62,19 +63,54 @@ static void take_place(struct maglev *maglev, struct filler *filler)
 	maglev->places[place] = filler->member;
 }
 
-static void fill(struct maglev *maglev, struct filler *fillers, size_t count, double most)
+/* The next round in which it has a turn; the whole table is filled long before the last number. */
+static uint64_t next_round(const struct filler *filler, uint64_t round)
 {
-	size_t taken = 0;
+	double guess = ceil(filler->due / filler->weight);
+	uint64_t next = guess < UINT32_MAX ? (uint64_t)guess : UINT32_MAX;
+
+	while (next > round + 1 && (double)(next - 1) * filler->weight >= filler->due)
+		next--;
+	while (next < UINT32_MAX && (double)next * filler->weight < filler->due)
+		next++;
+	return next > round ? next : round + 1;
+}
+
+/* A heap whose first gives way to a later turn. */
+static void replace_first(uint64_t *turns, size_t count, uint64_t turn)
+{
+	size_t at = 0, child;
+
+	while ((child = 2 * at + 1) < count) {
+		if (child + 1 < count && turns[child + 1] < turns[child])
+			child++;
+		if (turns[child] >= turn)
+			break;
+		turns[at] = turns[child];
+		at = child;
+	}
+	turns[at] = turn;
+}
+
+/*
+ * Round by round, in each those that are due, in order. `turns` has the round each is due in, and behind it (in the lower 32
+ * bits) who it is: where weights differ greatly most are due in few rounds, and nobody is looked at in vain.
+ */
+static void fill(struct maglev *maglev, struct filler *fillers, uint64_t *turns, size_t count,
+		 const struct lb_weights *weights)
+{
+	bool even = weights->least == weights->most; /* all are due in each round */
 
 	memset(maglev->places, 0xff, maglev->size * sizeof(maglev->places[0]));
-	for (uint32_t round = 1; taken < maglev->size; round++) {
-		for (size_t i = 0; i < count && taken < maglev->size; i++) {
-			if (round * fillers[i].weight < fillers[i].due)
-				continue;
-			fillers[i].due += most;
-			take_place(maglev, &fillers[i]);
-			taken++;
-		}
+	for (size_t i = 0; i < count; i++)
+		turns[i] = UINT64_C(1) << 32 | i;
+	for (size_t taken = 0; taken < maglev->size; taken++) {
+		uint32_t who = (uint32_t)(even ? taken % count : turns[0]);
+
+		fillers[who].due += weights->most;
+		take_place(maglev, &fillers[who]);
+		if (!even)
+			replace_first(turns, count, next_round(&fillers[who], turns[0] >> 32) << 32 | who);
 	}
 }
 
@@ -83,6 +119,7 @@ static int prepare(const struct mesh_mem *mem, const struct cluster_config *clus
 {
 	size_t size = cluster->maglev_size ? (size_t)cluster->maglev_size : TABLE_SIZE;
 	struct filler *fillers = NULL;
+	uint64_t *turns = NULL;
 	struct maglev *maglev = NULL;
 	struct lb_weights weights;
 	int rc = mesh_lb_weights_new(mem, group, &weights);
@@ -90,17 +127,19 @@ static int prepare(const struct mesh_mem *mem, const struct cluster_config *clus
 	if (rc < 0)
 		return rc;
 	fillers = mesh_mem_array(mem, group->count, sizeof(*fillers));
+	turns = mesh_mem_array(mem, group->count, sizeof(*turns));
 	maglev = mesh_mem_zalloc(mem, sizeof(*maglev) + size * sizeof(maglev->places[0]));
-	if (!fillers || !maglev) {
+	if (!fillers || !turns || !maglev) {
 		mesh_mem_free(mem, maglev);
 		rc = MESH_ERROR_NOMEM;
 		goto done;
 	}
 	maglev->size = weights.count ? size : 0;
-	fill(maglev, fillers, gather(group, &weights, size, fillers), weights.most);
+	fill(maglev, fillers, turns, gather(group, &weights, size, fillers), &weights);
 	*state = maglev;
 done:
 	mesh_mem_free(mem, fillers);
+	mesh_mem_free(mem, turns);
 	mesh_lb_weights_free(mem, &weights);
 	return rc;
 }

@@ -130,7 +130,8 @@ int mesh_lb_plan_add(struct plan_building *b, size_t level, struct lb_side *side
 	slot->group = (struct lb_group){.endpoints = b->from->endpoints, .members = members, .count = count,
 					.set = b->from->set, .priority = (uint32_t)level,
 					.by_locality = b->from->cluster->locality_weighted && !b->from->unweighted,
-					.locality_weights = b->from->locality_weights, .endpoint_count = b->from->count};
+					.locality_weights = b->from->locality_weights, .endpoint_count = b->from->count,
+					.points_max = b->from->points_max};
 	for (uint32_t i = 1; i < count && !slot->group.weighted; i++)
 		slot->group.weighted = b->from->endpoints[members[i]].weight != b->from->endpoints[members[0]].weight;
 	if (count)

@@ -92,11 +92,14 @@ static int fill(const struct mesh_mem *mem, const struct cluster_config *cluster
 }
 
 /* As many points that the lightest has a whole number of them, within what is allowed. */
-static double points_wanted(const struct cluster_config *cluster, const struct lb_weights *weights)
+static double points_wanted(const struct cluster_config *cluster, const struct lb_group *group,
+			    const struct lb_weights *weights)
 {
 	double low = (double)(cluster->ring_max ? cluster->ring_min : RING_MIN);
 	double high = (double)(cluster->ring_max && cluster->ring_max < RING_MAX ? cluster->ring_max : RING_MAX);
 
+	if (group->points_max && (double)group->points_max < high)
+		high = (double)group->points_max;
 	return weights->count ? fmin(ceil(weights->least * low) / weights->least, high) : 0;
 }
 
@@ -111,7 +114,7 @@ static int prepare(const struct mesh_mem *mem, const struct cluster_config *clus
 
 	if (rc < 0)
 		return rc;
-	scale = points_wanted(cluster, &weights);
+	scale = points_wanted(cluster, group, &weights);
 	room = (size_t)ceil(scale) + 1; /* sums of parts may end above the whole */
 	ring = mesh_mem_zalloc(mem, sizeof(*ring) + room * sizeof(ring->points[0]));
 	rc = MESH_ERROR_NOMEM;

@@ -12,12 +12,6 @@
 
 #define BUCKETS_MAX 131072
 
-static uint8_t health_of(const struct lb_endpoint *endpoint)
-{
-	return (uint8_t)(endpoint->healthy | endpoint->degraded << 1 | endpoint->excluded << 2 |
-			 endpoint->uncounted << 3);
-}
-
 /* Weights of localities by how many of their endpoints are in the subset. */
 static int scale_weights(struct lb_subsets *subsets, struct lb_subset *subset)
 {
@@ -43,6 +37,15 @@ static int scale_weights(struct lb_subsets *subsets, struct lb_subset *subset)
 	return MESH_OK;
 }
 
+/* Where weights differ greatly a ring may have millions of points, and here are many rings. */
+static size_t most_points(const struct lb_subsets *subsets)
+{
+	size_t levels = subsets->from.set->priority_count ? subsets->from.set->priority_count : 1;
+	size_t most = MESH_SUBSET_POINTS_MAX / levels / (subsets->count + 2); /* the two fallbacks */
+
+	return most ? most : 1;
+}
+
 static int make_plan(struct lb_subsets *subsets, struct lb_subset *subset, struct rand *rand)
 {
 	struct lb_sources from = subsets->from;
@@ -58,6 +61,7 @@ static int make_plan(struct lb_subsets *subsets, struct lb_subset *subset, struc
 	from.members = subset->members;
 	from.member_count = subset->count;
 	from.locality_weights = subset->locality_weights;
+	from.points_max = most_points(subsets);
 	from.unweighted = !subsets->config->locality_weight_aware;
 	if (rc < 0)
 		return rc;
@@ -89,7 +93,7 @@ int mesh_lb_subsets_update(struct lb_subsets *subsets, const struct lb_sources *
 
 	subsets->from = *from;
 	for (size_t i = 0; i < from->count; i++) {
-		uint8_t now = health_of(&from->endpoints[i]);
+		uint8_t now = mesh_lb_health(&from->endpoints[i]);
 
 		subsets->health[i] = now | (now != (subsets->health[i] & 0x7f) ? 0x80 : 0);
 	}

@@ -10,8 +10,10 @@
 #include "base/hash.h"
 
 #define SUBSETS_MAX      65536
-#define CONSISTENT_MAX   1024   /* each has a ring or a table */
+#define CONSISTENT_MAX   1024   /* each has a ring or a table for each priority */
 #define LEVELS_MAX       262144 /* subsets times priorities */
+#define PLANNED_MAX      67108864 /* times localities: time goes by it */
+#define PLACES_MAX       67108864 /* of all Maglev tables together */
 #define MEMBERSHIPS_MAX  4194304
 #define COMBINATIONS_MAX 1024 /* of one endpoint's lists for one selector */
 
@@ -50,13 +52,29 @@ struct lb_subset *mesh_subset_find(const struct lb_subsets *subsets, const struc
 	return NULL;
 }
 
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* How many rings or tables there is memory for. */
+static size_t tables_max(const struct cluster_config *cluster)
+{
+	uint64_t size = cluster->lb == LB_RING_HASH ? cluster->ring_min : cluster->maglev_size;
+
+	return (cluster->lb == LB_RING_HASH ? MESH_SUBSET_POINTS_MAX : PLACES_MAX) / (size ? (size_t)size : 65537);
+}
+
 static bool full(const struct lb_subsets *subsets)
 {
 	size_t most = subsets->ops->consistent ? CONSISTENT_MAX : SUBSETS_MAX,
 	       levels = subsets->from.set->priority_count;
 
-	if (levels && most > LEVELS_MAX / levels)
-		most = LEVELS_MAX / levels;
+	levels = levels ? levels : 1;
+	most = least(most, LEVELS_MAX / levels);
+	most = least(most, PLANNED_MAX / levels / (subsets->from.set->count + 1));
+	if (subsets->ops->consistent)
+		most = least(most, tables_max(subsets->from.cluster) / levels);
 	return subsets->count >= most;
 }
 

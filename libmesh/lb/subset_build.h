@@ -5,6 +5,8 @@
 
 #include "lb/subset.h"
 
+#define MESH_SUBSET_POINTS_MAX 16777216 /* of the rings of all subsets together */
+
 struct lb_subset {
 	struct lb_subset *next; /* of the same bucket */
 	uint64_t hash;

@@ -44,7 +44,7 @@ static bool concerns(const struct fault_config *config, const struct route_reque
 	for (size_t i = 0; node.data && !found && i < config->node_count; i++)
 		found = mesh_slice_equal(config->nodes[i], node);
 	for (size_t i = 0; found && i < config->header_count; i++)
-		found = mesh_header_matches(&config->headers[i], request, scratch);
+		found = mesh_header_matches(&config->headers[i], request, scratch, false);
 	return found;
 }
 

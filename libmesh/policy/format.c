@@ -9,6 +9,8 @@
 
 #define PIECES_ON_STACK 16
 
+static const size_t told_bytes_max = 1 << 20; /* of what a request says: it may be told many times over */
+
 static struct mesh_slice absent(void)
 {
 	return (struct mesh_slice){NULL, 0};
@@ -166,7 +168,7 @@ struct mesh_slice mesh_format(const struct format *format, const struct format_f
 			      struct arena *arena)
 {
 	struct mesh_slice room[PIECES_ON_STACK], *values = room;
-	size_t len = 0, at = 0;
+	size_t len = 0, told = 0, at = 0;
 	char *text;
 
 	if (format->count > PIECES_ON_STACK)
@@ -181,8 +183,9 @@ struct mesh_slice mesh_format(const struct format *format, const struct format_f
 		else if (values[i].len > piece->max)
 			values[i].len = piece->max;
 		len += values[i].len;
+		told += piece->op == FORMAT_TEXT || piece->op == FORMAT_LOCAL_REPLY_BODY ? 0 : values[i].len;
 	}
-	text = values ? mesh_arena_alloc(arena, len + 1) : NULL;
+	text = values && told <= told_bytes_max ? mesh_arena_alloc(arena, len + 1) : NULL;
 	for (size_t i = 0; text && i < format->count; i++) {
 		if (values[i].len)
 			memcpy(text + at, values[i].data, values[i].len);

@@ -27,7 +27,7 @@ struct format_facts {
 	const void *from;
 };
 
-/* In the arena, or the configuration's. `missing` stands for what is not known. Absent: no memory. */
+/* In the arena, or the configuration's. `missing` stands for what is not known. Absent: no memory, or it told too much. */
 struct mesh_slice mesh_format(const struct format *format, const struct format_facts *facts, struct mesh_slice missing,
 			      struct arena *arena);
 

@@ -31,7 +31,7 @@ static int collect(const struct route_request *request, struct mesh_slice name, 
 		   struct mesh_slice **values, size_t *count)
 {
 	size_t all = request->headers ? mesh_headers_count(request->headers, name) : 0;
-	bool several = all > 1 && !mesh_slice_equal(name, MESH_SLICE("host"));
+	bool several = all > 1 && !mesh_slice_equal(name, MESH_SLICE("host")) && !mesh_header_kept_once(name);
 	int rc = 0;
 
 	*count = 0;

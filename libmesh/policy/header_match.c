@@ -85,42 +85,59 @@ int mesh_header_value(const struct route_request *request, struct mesh_slice nam
 	return failed ? MESH_ERROR_NOMEM : MESH_OK;
 }
 
-/* Fields that Envoy keeps once: values that came in several become one, with commas, before any rule sees them. */
-static bool kept_once(struct mesh_slice name)
+/*
+ * Those of an Envoy with all its extensions, asked one by one (tests/interop/differential) but for what its own hop never
+ * lets through.
+ */
+bool mesh_header_kept_once(struct mesh_slice name)
 {
-	static const struct mesh_slice names[] = {
-		{"user-agent", 10}, {"content-type", 12}, {"x-forwarded-for", 15}, {"x-request-id", 12}, {"via", 3},
-		{"te", 2},	    {"origin", 6},	  {"authorization", 13},   {"accept", 6},
+	static const char *const names[] = {
+		"accept", "accept-encoding", "access-control-request-headers", "access-control-request-method", "authorization",
+		"cache-control", "content-encoding", "content-type", "expect", "grpc-accept-encoding", "grpc-timeout",
+		"if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "origin", "pragma",
+		"proxy-status", "referer", "te", "user-agent", "via",
+		"x-client-trace-id", "x-envoy-attempt-count", "x-envoy-decorator-operation",
+		"x-envoy-downstream-service-cluster", "x-envoy-downstream-service-node", "x-envoy-expected-rq-timeout-ms",
+		"x-envoy-external-address", "x-envoy-force-trace", "x-envoy-hedge-on-per-try-timeout", "x-envoy-internal",
+		"x-envoy-ip-tags", "x-envoy-is-timeout-retry", "x-envoy-max-retries", "x-envoy-original-host",
+		"x-envoy-original-path", "x-envoy-original-url", "x-envoy-retriable-header-names",
+		"x-envoy-retriable-status-codes", "x-envoy-retry-grpc-on", "x-envoy-retry-on", "x-envoy-upstream-alt-stat-name",
+		"x-envoy-upstream-rq-per-try-timeout-ms", "x-envoy-upstream-rq-timeout-alt-response",
+		"x-envoy-upstream-rq-timeout-ms", "x-envoy-upstream-stream-duration-ms", "x-forwarded-client-cert",
+		"x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-request-id",
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (mesh_slice_equal_fold(name, names[i]))
+		if (mesh_slice_equal_fold(name, mesh_slice_of(names[i])))
 			return true;
 	return false;
 }
 
-bool mesh_header_matches(const struct header_match *match, const struct route_request *request, struct arena *scratch)
+static bool any_value_matches(const struct header_match *match, const struct headers *headers)
+{
+	for (size_t i = 0; i < headers->count; i++)
+		if (mesh_slice_equal_fold(headers->items[i].name, match->name) &&
+		    mesh_header_value_matches(match, headers->items[i].value) != match->invert)
+			return !match->invert;
+	return match->invert;
+}
+
+bool mesh_header_matches(const struct header_match *match, const struct route_request *request, struct arena *scratch,
+			 bool doubt)
 {
 	struct mesh_slice value = {NULL, 0};
-	bool any = false, failed = false;
+	bool failed = false;
+	size_t count;
 
 	if (whole_value(request, match->name, &value) || !request->headers)
 		return mesh_header_value_matches(match, value);
-	if (kept_once(match->name) && mesh_headers_count(request->headers, match->name) > 1) {
-		value = mesh_headers_joined(request->headers, scratch, match->name, &failed);
-		if (!failed)
-			return mesh_header_value_matches(match, value);
-	}
-	for (size_t i = 0; i < request->headers->count; i++) {
-		const struct mesh_header *header = &request->headers->items[i];
-
-		if (!mesh_slice_equal_fold(header->name, match->name))
-			continue;
-		any = true;
-		if (mesh_header_value_matches(match, header->value) != match->invert)
-			return !match->invert;
-	}
-	return any ? match->invert : mesh_header_value_matches(match, value);
+	count = mesh_headers_count(request->headers, match->name);
+	if (!count)
+		return mesh_header_value_matches(match, value);
+	if (count == 1 || !mesh_header_kept_once(match->name))
+		return any_value_matches(match, request->headers);
+	value = mesh_headers_joined(request->headers, scratch, match->name, &failed);
+	return failed ? doubt : mesh_header_value_matches(match, value);
 }
 
 static struct mesh_slice cookie_value(struct mesh_slice value)

@@ -13,8 +13,11 @@ bool mesh_header_value_matches(const struct header_match *match, struct mesh_sli
 /* Value of a request's header in whole: pseudo headers, "host" as the authority, several joined. NOMEM. */
 int mesh_header_value(const struct route_request *request, struct mesh_slice name, struct arena *scratch,
 		      struct mesh_slice *value);
-/* Of several values one must satisfy the condition; inverted: none. */
-bool mesh_header_matches(const struct header_match *match, const struct route_request *request, struct arena *scratch);
+/* Whether several fields of that name are one with commas between their values before any rule sees them, as in Envoy. */
+bool mesh_header_kept_once(struct mesh_slice name);
+/* Of several values one must satisfy the condition; inverted: none. `doubt`: what to say when there is no memory for it. */
+bool mesh_header_matches(const struct header_match *match, const struct route_request *request, struct arena *scratch,
+			 bool doubt);
 /* The first value of the parameter, as it is written: nothing is decoded. False: there is none. */
 bool mesh_query_value(struct mesh_slice path, struct mesh_slice name, struct mesh_slice *value);
 /* The first cookie of that name, without the quotes around its value. */

@@ -85,6 +85,12 @@ void mesh_outlier_forget_runs(struct outlier_runs *runs)
 	reset(&runs->local);
 }
 
+bool mesh_outlier_runs_go_on(const struct outlier_config *before, const struct outlier_config *now)
+{
+	return before->consecutive_5xx == now->consecutive_5xx && before->consecutive_gateway == now->consecutive_gateway &&
+	       before->consecutive_local == now->consecutive_local && before->split_local == now->split_local;
+}
+
 bool mesh_outlier_room(const struct outlier_config *config, uint32_t ejected, uint32_t hosts)
 {
 	double percent = 100.0 * ((double)ejected + 1) / hosts; /* of none: infinite */

@@ -40,6 +40,8 @@ unsigned mesh_outlier_count(struct outlier_runs *runs, const struct outlier_conf
 			    const struct outlier_verdict *verdict);
 void mesh_outlier_forget_run(struct outlier_runs *runs, enum outlier_cause cause); /* it led to a decision */
 void mesh_outlier_forget_runs(struct outlier_runs *runs);
+/* Do runs that were counted by the one go on under the other? Else one may be beyond a limit that only whoever reaches it tells. */
+bool mesh_outlier_runs_go_on(const struct outlier_config *before, const struct outlier_config *now);
 
 /* How an endpoint was ejected so far. The caller's lock. */
 struct outlier_history {

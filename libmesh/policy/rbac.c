@@ -42,7 +42,7 @@ static bool header_matches(const struct check *check, const struct authz_rule *r
 {
 	if (!check->request->http)
 		return doubt;
-	return mesh_header_matches(&rule->header, check->request->http, check->scratch);
+	return mesh_header_matches(&rule->header, check->request->http, check->scratch, doubt);
 }
 
 /* Something that is not there compares as the empty text. */

@@ -91,7 +91,7 @@ static bool find_wishes(const struct route_request *request, struct wishes *wish
 static bool request_eligible(const struct retry_config *config, const struct route_request *request, struct arena *arena)
 {
 	for (size_t i = 0; i < config->retriable_request_header_count; i++) {
-		if (mesh_header_matches(&config->retriable_request_headers[i], request, arena))
+		if (mesh_header_matches(&config->retriable_request_headers[i], request, arena, false))
 			return true;
 	}
 	return config->retriable_request_header_count == 0;

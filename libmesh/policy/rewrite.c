@@ -140,6 +140,17 @@ static int change_all(struct headers *headers, struct arena *arena, const struct
 	return changes->add_count ? add_all(headers, arena, changes, source) : 0;
 }
 
+/* Most levels change nothing. */
+static bool changes_request(const struct header_mutations *level)
+{
+	return level && (level->request_remove_count || level->request_add_count);
+}
+
+static bool changes_response(const struct header_mutations *level)
+{
+	return level && (level->response_remove_count || level->response_add_count);
+}
+
 static int replace(const struct regex *regex, struct mesh_slice text, struct mesh_slice with, struct arena *arena,
 		   struct mesh_slice *result)
 {
@@ -297,7 +308,7 @@ int mesh_rewrite_request(const struct rewrite *rewrite, struct arena *arena, str
 
 	levels(rewrite, list);
 	for (int i = 0; i < LEVELS && !rc; i++)
-		if (list[i])
+		if (changes_request(list[i]))
 			rc = change_all(headers, arena,
 					&(struct changes){list[i]->request_remove, list[i]->request_remove_count,
 							  list[i]->request_add, list[i]->request_add_count},
@@ -317,7 +328,7 @@ int mesh_rewrite_response(const struct rewrite *rewrite, struct arena *arena, st
 		return 0;
 	levels(rewrite, list);
 	for (int i = 0; i < LEVELS && !rc; i++)
-		if (list[i])
+		if (changes_response(list[i]))
 			rc = change_all(headers, arena,
 					&(struct changes){list[i]->response_remove, list[i]->response_remove_count,
 							  list[i]->response_add, list[i]->response_add_count},

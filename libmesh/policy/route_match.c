@@ -168,7 +168,7 @@ static bool matches(const struct route_match *match, const struct route_request 
 	if (match->grpc_only && !is_grpc(request))
 		return false;
 	for (size_t i = 0; i < match->header_count; i++) {
-		if (!mesh_header_matches(&match->headers[i], request, scratch))
+		if (!mesh_header_matches(&match->headers[i], request, scratch, false))
 			return false;
 	}
 	for (size_t i = 0; i < match->query_count; i++) {

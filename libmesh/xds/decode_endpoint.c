@@ -5,6 +5,7 @@
  */
 #include "xds/decode.h"
 
+#include "base/map.h"
 #include "envoy/config/core/v3/base.pb-c.h"
 #include "envoy/config/core/v3/health_check.pb-c.h"
 #include "envoy/config/endpoint/v3/endpoint.pb-c.h"
@@ -203,6 +204,32 @@ static void locality(struct decode *d, const lb_locality *message, struct locali
 		mesh_decode_fail_field(d, field, "the sum of weights exceeds %u", UINT32_MAX);
 }
 
+/* As Envoy: of several with the same address the first counts, wherever it is. */
+static void drop_repeated(struct decode *d, struct endpoint_set *set)
+{
+	struct map seen;
+
+	mesh_map_init(&seen, d->mem);
+	set->endpoint_count = 0;
+	for (size_t l = 0; l < set->count; l++) {
+		struct locality *locality = &set->localities[l];
+		size_t kept = 0;
+
+		for (size_t i = 0; i < locality->count && d->rc == 0; i++) {
+			struct endpoint_config *one = &locality->endpoints[i];
+
+			if (mesh_map_get(&seen, one->text))
+				continue;
+			if (mesh_map_put(&seen, one->text, set, NULL))
+				mesh_decode_nomem(d);
+			locality->endpoints[kept++] = *one;
+		}
+		locality->count = kept;
+		set->endpoint_count += (uint32_t)kept;
+	}
+	mesh_map_free(&seen);
+}
+
 /* By priority; those of one priority stay in the order they came in. */
 static void sort_localities(struct decode *d, struct endpoint_set *set)
 {
@@ -248,9 +275,9 @@ static void policy(struct decode *d, const Envoy__Config__Endpoint__V3__ClusterL
 		mesh_decode_warning(d, "policy.drop_overloads of an endpoint set: passed over");
 }
 
-struct endpoint_set *mesh_decode_assignment(struct decode *d,
-					    const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *message,
-					    struct mesh_slice name, bool names)
+/* `once`: each address. */
+static struct endpoint_set *assignment(struct decode *d, const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *message,
+				       struct mesh_slice name, bool names, bool once)
 {
 	struct endpoint_set *set = mesh_config_object_new(d->mem, sizeof(*set), name);
 	struct config_object *outer = d->object;
@@ -272,6 +299,8 @@ struct endpoint_set *mesh_decode_assignment(struct decode *d,
 		if (set->localities[i].priority >= set->priority_count)
 			set->priority_count = set->localities[i].priority + 1;
 	}
+	if (d->rc == 0 && once)
+		drop_repeated(d, set);
 	if (d->rc == 0 && set->priority_count > 1)
 		sort_localities(d, set);
 	check_sums(d, set);
@@ -280,6 +309,13 @@ struct endpoint_set *mesh_decode_assignment(struct decode *d,
 		return set;
 	mesh_config_object_release(set);
 	return NULL;
+}
+
+struct endpoint_set *mesh_decode_assignment(struct decode *d,
+					    const Envoy__Config__Endpoint__V3__ClusterLoadAssignment *message,
+					    struct mesh_slice name, bool names)
+{
+	return assignment(d, message, name, names, false);
 }
 
 struct endpoint_set *mesh_decode_endpoints(struct decode *d, struct mesh_slice bytes)
@@ -293,6 +329,6 @@ struct endpoint_set *mesh_decode_endpoints(struct decode *d, struct mesh_slice b
 	if (message && message->cluster_name[0] == '\0')
 		mesh_decode_fail_field(d, "cluster_name", "must not be empty");
 	if (message && d->rc == 0)
-		set = mesh_decode_assignment(d, message, mesh_slice_of(message->cluster_name), false);
+		set = assignment(d, message, mesh_slice_of(message->cluster_name), false, true);
 	return mesh_decode_end(d, set);
 }

@@ -5,8 +5,6 @@
  */
 #include "xds/decode.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/header.h"
@@ -171,9 +169,10 @@ static void known_text(struct decode *d, const struct command *command, struct f
 	if (mesh_slice_equal(command->name, MESH_SLICE("ACCESS_LOG_TYPE"))) {
 		value = "NotSet";
 	} else if (mesh_slice_equal(command->name, MESH_SLICE("ENVIRONMENT"))) {
-		snprintf(name, sizeof(name), "%.*s", (int)command->parameter.len, command->parameter.data);
-		value = getenv(name);
-		value = value ? value : "-";
+		/* the application's environment may hold what is not for whoever writes routes, or receives requests */
+		mesh_decode_warning(d, "operator %%ENVIRONMENT(%.*s)%%: stands for nothing here",
+				    (int)(command->parameter.len < 100 ? command->parameter.len : 100), command->parameter.data);
+		value = "-";
 	} else if (mesh_slice_equal(command->name, MESH_SLICE("HOSTNAME"))) {
 		value = gethostname(name, sizeof(name) - 1) ? "-" : name;
 	} else {
@@ -273,15 +272,21 @@ static void operator_piece(struct decode *d, const char *field, const struct com
 		mesh_decode_warning(d, "operator %%%.*s%%: stands for nothing here", (int)command->name.len, command->name.data);
 }
 
-/* What stands before the next operator, "%%" as one. False: an operator that is none. */
+/* Where the text that begins at `at` ends: before the next operator. */
+static size_t literal_end(struct mesh_slice text, size_t at)
+{
+	while (at < text.len && (text.data[at] != '%' || (at + 1 < text.len && text.data[at + 1] == '%')))
+		at += 1 + (text.data[at] == '%');
+	return at;
+}
+
+/* What stands before the next operator, "%%" as one. False: no memory. */
 static bool literal_piece(struct decode *d, struct mesh_slice text, size_t *at, struct format_piece *piece)
 {
-	char *copy = mesh_decode_array(d, text.len - *at + 1, 1);
-	size_t len = 0;
+	size_t end = literal_end(text, *at), len = 0;
+	char *copy = mesh_decode_array(d, end - *at + 1, 1);
 
-	while (copy && *at < text.len) {
-		if (text.data[*at] == '%' && (*at + 1 >= text.len || text.data[*at + 1] != '%'))
-			break;
+	while (copy && *at < end) {
 		*at += text.data[*at] == '%';
 		copy[len++] = text.data[(*at)++];
 	}
@@ -305,7 +310,8 @@ static size_t pieces_of(struct decode *d, const char *field, struct mesh_slice t
 			continue;
 		}
 		if (!read_command(mesh_slice_make(text.data + at, text.len - at), &command)) {
-			mesh_decode_fail_field(d, field, "\"%.100s\": no operator at position %zu", text.data, at);
+			mesh_decode_fail_field(d, field, "\"%.*s\": no operator at position %zu",
+					       (int)(text.len < 100 ? text.len : 100), text.data, at);
 			break;
 		}
 		operator_piece(d, field, &command, &pieces[count++]);

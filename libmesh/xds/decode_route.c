@@ -69,6 +69,7 @@ static void virtual_host(struct decode *d, const host_message *message, const st
 		if (message->domains[i][0] == '\0') {
 			mesh_decode_push_item(d, "domains", i);
 			mesh_decode_fail(d, "must not be empty");
+			mesh_decode_pop(d);
 		}
 		host->domains[i] = mesh_decode_lower(d, message->domains[i]);
 	}

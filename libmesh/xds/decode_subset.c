@@ -2,8 +2,6 @@
 /* metadata_match of routes and weighted clusters: labels, merged over those of the level above, and lists to fall back to. */
 #include "xds/decode.h"
 
-#include <stdlib.h>
-
 #include "config/subset_wish.h"
 #include "envoy/config/core/v3/base.pb-c.h"
 #include "google/protobuf/struct.pb-c.h"
@@ -12,28 +10,20 @@
 
 static const char *const fallback_key = "fallback_list";
 
-static int by_key(const void *left, const void *right)
-{
-	return mesh_slice_compare(((const struct label *)left)->key, ((const struct label *)right)->key);
-}
-
-/* The labels of `inner` over those of `outer`. */
+/* The labels of `inner` over those of `outer`; both are in order, and so is what comes of them. */
 static struct subset_match merged(struct decode *d, const struct subset_match *outer, const struct label *inner, size_t count)
 {
 	struct subset_match all = {.labels = mesh_decode_array(d, outer->label_count + count, sizeof(*all.labels))};
+	size_t own = 0;
 
-	for (size_t i = 0; all.labels && i < count; i++)
-		all.labels[all.label_count++] = inner[i];
 	for (size_t i = 0; all.labels && i < outer->label_count; i++) {
-		bool there = false;
-
-		for (size_t k = 0; k < count && !there; k++)
-			there = mesh_slice_equal(inner[k].key, outer->labels[i].key);
-		if (!there)
+		while (own < count && mesh_slice_compare(inner[own].key, outer->labels[i].key) <= 0)
+			all.labels[all.label_count++] = inner[own++];
+		if (!own || !mesh_slice_equal(inner[own - 1].key, outer->labels[i].key))
 			all.labels[all.label_count++] = outer->labels[i];
 	}
-	if (all.label_count > 1)
-		qsort(all.labels, all.label_count, sizeof(*all.labels), by_key);
+	while (all.labels && own < count)
+		all.labels[all.label_count++] = inner[own++];
 	return all;
 }
 

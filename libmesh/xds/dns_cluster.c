@@ -23,22 +23,32 @@ static int put_set(struct dns *dns, const struct cluster_config *config, const s
 	return rc;
 }
 
-/* Without memory the set stays, and is made anew by the next answer. */
-static void update(struct dns_cluster *cluster)
-{
-	struct dns *dns = cluster->dns;
-
-	cluster->stale = put_set(dns, cluster->config, cluster->answers, false) != 0;
-	if (!cluster->stale)
-		dns->options.changed(dns->options.user);
-}
-
 static void end_first(struct dns_cluster *cluster)
 {
 	if (!cluster->first)
 		return;
 	cluster->first = false;
 	cluster->dns->waiting--;
+}
+
+/* Without memory the set stays, and is made anew by the next answer. */
+static void update(struct loop_task *task)
+{
+	struct dns_cluster *cluster = MESH_CONTAINER(task, struct dns_cluster, update);
+	struct dns *dns = cluster->dns;
+
+	end_first(cluster);
+	cluster->stale = put_set(dns, cluster->config, cluster->answers, false) != 0;
+	if (!cluster->stale)
+		dns->options.changed(dns->options.user);
+}
+
+/* Of the answers that came together, once: the set is of all names. */
+static void update_soon(struct dns_cluster *cluster)
+{
+	cluster->stale = true;
+	cluster->update.run = update;
+	mesh_loop_defer(cluster->dns->options.loop, &cluster->update);
 }
 
 /* ---- when to ask again ---- */
@@ -142,9 +152,10 @@ static void finish(struct dns_target *target, int error, const struct address *a
 	delay = failed ? failed_delay(cluster) : good_delay(cluster, count, ttl_s);
 	mesh_timer_start(cluster->dns->options.loop, &target->timer,
 			 (uint64_t)(delay > delay_min_ns ? delay : delay_min_ns));
-	end_first(cluster);
 	if (changed || cluster->stale)
-		update(cluster);
+		update_soon(cluster);
+	else
+		end_first(cluster);
 }
 
 static void answered(struct resolver_query *query, int error, const struct address *addresses, size_t count,
@@ -231,6 +242,7 @@ struct dns_next {
 	struct dns_target *targets;
 	struct dns_answer *answers;
 	size_t count;
+	struct map before; /* struct dns_target that it has, by name: the first of each */
 };
 
 static void name_targets(const struct endpoint_set *set, struct dns_cluster *cluster, struct dns_next *next)
@@ -280,15 +292,24 @@ static void next_discard(struct dns_cluster *cluster, struct dns_next *next)
 	mesh_mem_free(cluster->dns->options.mem, next->answers);
 }
 
-/* The one of that name; mostly they stay in place. */
-static struct dns_target *find_target(const struct dns_cluster *cluster, struct mesh_slice name, size_t place)
+static int index_before(const struct dns_cluster *cluster, struct dns_next *next)
 {
+	int rc = 0;
+
+	for (size_t i = 0; i < cluster->count && !rc; i++)
+		if (!mesh_map_get(&next->before, cluster->targets[i].name))
+			rc = mesh_map_put(&next->before, cluster->targets[i].name, &cluster->targets[i], NULL);
+	return rc;
+}
+
+/* The one of that name; mostly they stay in place. */
+static struct dns_target *find_target(const struct dns_cluster *cluster, const struct dns_next *next, size_t place)
+{
+	struct mesh_slice name = next->targets[place].name;
+
 	if (place < cluster->count && mesh_slice_equal(cluster->targets[place].name, name))
 		return &cluster->targets[place];
-	for (size_t i = 0; i < cluster->count; i++)
-		if (mesh_slice_equal(cluster->targets[i].name, name))
-			return &cluster->targets[i];
-	return NULL;
+	return mesh_map_get(&next->before, name);
 }
 
 /* Answers to the same question stay good; copied, for one name may be there twice. True in *any: there is one. NOMEM. */
@@ -299,8 +320,10 @@ static int take_over(struct dns_cluster *cluster, const struct cluster_config *c
 	if (!cluster->config || cluster->config->kind != config->kind ||
 	    cluster->config->dns->family != config->dns->family)
 		return 0;
+	if (index_before(cluster, next))
+		return MESH_ERROR_NOMEM;
 	for (size_t i = 0; i < next->count; i++) {
-		const struct dns_target *before = find_target(cluster, next->targets[i].name, i);
+		const struct dns_target *before = find_target(cluster, next, i);
 		struct dns_answer *answer = &next->answers[i];
 
 		if (!before)
@@ -330,7 +353,7 @@ static void keep_times(struct dns_cluster *cluster, const struct cluster_config 
 	    !mesh_dns_servers_same(&before->servers, &now->servers))
 		return;
 	for (size_t i = 0; i < next->count; i++) {
-		const struct dns_target *target = find_target(cluster, next->targets[i].name, i);
+		const struct dns_target *target = find_target(cluster, next, i);
 
 		if (target && target->state == TARGET_RESTING)
 			mesh_timer_start_at(cluster->dns->options.loop, &next->targets[i].timer,
@@ -347,6 +370,7 @@ static void answers_free(struct dns *dns, struct dns_answer *answers, size_t cou
 
 static void drop(struct dns_cluster *cluster)
 {
+	mesh_loop_undefer(&cluster->update);
 	targets_free(cluster->dns, cluster->targets, cluster->count);
 	answers_free(cluster->dns, cluster->answers, cluster->count);
 	mesh_dns_resolver_release(cluster->dns, cluster->resolver);
@@ -369,8 +393,10 @@ int mesh_dns_cluster_set(struct dns_cluster *cluster, const struct cluster_confi
 {
 	struct dns_next next = {0};
 	bool any = false, first;
-	int rc = next_new(cluster, config, &next);
+	int rc;
 
+	mesh_map_init(&next.before, cluster->dns->options.mem);
+	rc = next_new(cluster, config, &next);
 	rc = rc ? rc : take_over(cluster, config, &next, &any);
 	/* an address among the names is an answer that is there already */
 	first = next.count && next.count == config->inline_endpoints->endpoint_count && !any &&
@@ -380,9 +406,11 @@ int mesh_dns_cluster_set(struct dns_cluster *cluster, const struct cluster_confi
 		for (size_t i = 0; next.answers && i < next.count; i++)
 			mesh_mem_free(cluster->dns->options.mem, next.answers[i].addresses);
 		next_discard(cluster, &next);
+		mesh_map_free(&next.before);
 		return rc;
 	}
 	keep_times(cluster, config, &next);
+	mesh_map_free(&next.before);
 	end_first(cluster);
 	adopt(cluster, config, &next);
 	cluster->first = first;

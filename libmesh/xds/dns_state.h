@@ -62,7 +62,8 @@ struct dns_cluster {
 	struct dns_answer *answers;          /* one each */
 	size_t count;
 	bool first;          /* waits for the first answer */
-	bool stale;          /* its set is not what the answers say, for want of memory */
+	bool stale;          /* its set is not what the answers say: not yet, or for want of memory */
+	struct loop_task update;
 	int64_t backoff_ns;  /* the most to wait after the next failure; 0: none in a row */
 	uint64_t round;      /* of the configuration it was last in */
 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Decides when a file is read: when a resource begins to name it, and when it was replaced since. One that cannot be read is
- * said so once, and what was read of it before stays in force; without any, whatever needs it fails closed. Refuses to know
- * what is in it.
+ * said so once, as is a certificate that is not of its key, and what was read of it before stays in force; without any,
+ * whatever needs it fails closed. Refuses to know what else is in it.
  */
 #include "xds/file_secrets.h"
 
@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "control/file.h"
+#include "identity/chain.h"
 
 static const uint64_t look_ns = 5000000000u;
 enum { KEY_ROOM = 128 * 1024 }; /* reserved at once: a buffer that grows leaves copies of the key behind */
@@ -72,6 +73,7 @@ static int make_secret(struct file_secrets *files, const struct secret_file *fil
 {
 	const struct mesh_slice none = {NULL, 0};
 	struct buf pem, key;
+	struct why unfit = {{0}};
 	int rc;
 
 	mesh_buf_init(&pem, files->mem, 0);
@@ -84,6 +86,8 @@ static int make_secret(struct file_secrets *files, const struct secret_file *fil
 		rc = MESH_ERROR_NOMEM;
 	if (!rc && file->key)
 		rc = mesh_file_read(file->key, "private key", &key, why);
+	if (!rc && file->key && mesh_chain_carries(mesh_buf_slice(&pem), mesh_buf_slice(&key), &unfit)) /* half replaced, mostly */
+		rc = mesh_why(why, MESH_ERROR_CERTIFICATE, "secret \"%s~%s\": %s", file->path, file->key, unfit.text);
 	if (!rc)
 		rc = mesh_secret_new(files->mem, file->name, file->key ? mesh_buf_slice(&pem) : none,
 				     file->key ? mesh_buf_slice(&key) : none, file->key ? none : mesh_buf_slice(&pem),

@@ -33,10 +33,30 @@ static void check_mirrors(const struct mirror_config *mirrors)
 	}
 }
 
+/* What a certificate or a handshake says may be anything. */
+static bool hostile(const struct format_facts *facts, enum format_op op, struct arena *arena, struct mesh_slice *value)
+{
+	static const struct mesh_slice texts[] = {{"a\r\nb: c", 7}, {" a", 2}, {"\0", 1}, {"", 0}, {NULL, 0}, {"/a", 2}};
+
+	*value = texts[(unsigned)op % (sizeof(texts) / sizeof(texts[0]))];
+	return true;
+}
+
+static void facts_of(const struct rewrite *rewrite, struct format_facts *facts)
+{
+	*facts = (struct format_facts){.method = MESH_SLICE("GET"), .start_ns = 1, .now_ns = UINT64_MAX, .ask = hostile};
+}
+
+static void sendable(const struct headers *headers)
+{
+	for (size_t i = 0; i < headers->count; i++)
+		promise(mesh_header_name_valid(headers->items[i].name) && mesh_header_value_valid(headers->items[i].value));
+}
+
 /* What comes out can be sent: no header, path or host ends what it stands in. */
 static void rewrite(struct input *input, const struct route *route, const struct weighted_cluster *weighted)
 {
-	struct rewrite rewrite = {.route = route, .weighted = weighted};
+	struct rewrite rewrite = {.route = route, .weighted = weighted, .facts = facts_of};
 	struct mesh_slice authority = input->request.authority, path = input->request.path;
 	struct headers headers = {0}, answer = {0};
 
@@ -44,25 +64,28 @@ static void rewrite(struct input *input, const struct route *route, const struct
 		if (mesh_headers_add(&headers, &input->arena, input->headers.items[i].name, input->headers.items[i].value))
 			return;
 	if (!mesh_rewrite_request(&rewrite, &input->arena, &authority, &path, &headers)) {
-		promise(path.data == input->request.path.data || (path.len && path.data[0] == '/'));
-		promise(authority.len > 0 || !input->request.authority.len);
+		promise(path.data[0] == '/' && mesh_header_word_valid(path));
+		promise(mesh_header_value_valid(authority) && authority.len > 0);
+		sendable(&headers);
 	}
 	if (!mesh_rewrite_response(&rewrite, &input->arena, &answer))
-		for (size_t i = 0; i < answer.count; i++)
-			promise(!answer.items[i].value.len || mesh_header_value_valid(answer.items[i].value));
+		sendable(&answer);
 }
 
 static void answer_of(struct input *input, const struct route *route)
 {
-	struct rewrite rewrite = {.route = route};
+	struct rewrite rewrite = {.route = route, .facts = facts_of};
 	struct headers headers = {0};
 	struct mesh_slice body, type;
 
-	if (route->kind == ROUTE_REDIRECT)
-		touch(mesh_redirect_to(&rewrite, &input->request, &input->arena));
-	else if (route->kind == ROUTE_DIRECT_RESPONSE &&
-		 !mesh_direct_answer(&rewrite, &input->request, &input->arena, &headers, &body, &type))
+	if (route->kind == ROUTE_REDIRECT) {
+		promise(mesh_header_value_valid(mesh_redirect_to(&rewrite, &input->request, &input->arena)));
+	} else if (route->kind == ROUTE_DIRECT_RESPONSE &&
+		   !mesh_direct_answer(&rewrite, &input->request, &input->arena, &headers, &body, &type)) {
 		touch(body);
+		sendable(&headers);
+		promise(mesh_header_value_valid(type));
+	}
 }
 
 static void check_route(struct input *input, const struct route *route)

@@ -219,6 +219,20 @@ void data_plane_publish(struct data_plane *plane)
 	mesh_publisher_set(&plane->mesh->publisher, snapshot);
 }
 
+void data_plane_publish_endpoints(struct data_plane *plane)
+{
+	struct snapshot *last = mesh_publisher_get(&plane->mesh->publisher), *snapshot;
+	struct table *endpoints = NULL;
+
+	put(plane, &endpoints, make_endpoints(plane, "outbound|9080||reviews", plane->ports, plane->port_count));
+	if (mesh_snapshot_new(&plane->mesh->mem, ++plane->version, last->listeners, last->routes, last->clusters, endpoints,
+			      last->secrets, true, &snapshot))
+		abort();
+	mesh_table_release(endpoints);
+	mesh_snapshot_release(last);
+	mesh_publisher_set(&plane->mesh->publisher, snapshot);
+}
+
 static void log_line(void *user, enum mesh_log_level level, const char *subject, const char *text)
 {
 	fprintf(stderr, "%s: %s\n", subject, text);

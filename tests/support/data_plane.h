@@ -53,6 +53,8 @@ void data_plane_admit_alice(struct data_plane *plane, struct chain *chain, struc
 int data_plane_open(struct data_plane *plane, unsigned workers, const struct mesh_mem *mem);
 /* Publishes: port 9080 routes "reviews" to the endpoints, any inbound port takes HTTP as `inbound` says. */
 void data_plane_publish(struct data_plane *plane);
+/* The same, of the first cluster's endpoints alone: all else is what was published last. */
+void data_plane_publish_endpoints(struct data_plane *plane);
 void data_plane_close(struct data_plane *plane);
 
 #endif

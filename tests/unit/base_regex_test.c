@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "base/regex.h"
@@ -128,6 +129,49 @@ static void replacing(void **state)
 	mesh_regex_free(regex);
 }
 
+static long most_kilobytes(void)
+{
+	struct rusage usage;
+
+	assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+	return usage.ru_maxrss;
+}
+
+/* A few hundred megabytes are not made only to be refused; what fits is made however much it could have been. */
+static void bomb(void **state)
+{
+	static const struct {
+		const char *pattern, *unit;
+		bool fits;
+	} rows[] = {
+		{"a", "b", false}, {".*", "\\0", false}, {"(a)(x)?", "\\1\\2", false}, {"", "b", false},
+		{"^a", "b", false}, {"^(a)a*(x)?", "\\1\\2", true}, {"q", "b", true}, {"(z)?a+", "\\1", true},
+	};
+	char text[60000], with[8001];
+	long before;
+	struct buf out;
+
+	memset(text, 'a', sizeof(text));
+	before = most_kilobytes();
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct regex *regex = compile(rows[i].pattern);
+		size_t unit = strlen(rows[i].unit);
+		int rc;
+
+		for (size_t at = 0; at < 8000; at++)
+			with[at] = rows[i].unit[at % unit];
+		with[8000] = '\0';
+		mesh_buf_init(&out, &mesh_mem_default, 65536);
+		rc = mesh_regex_replace(regex, mesh_slice_make(text, sizeof(text)), mesh_slice_of(with), &out);
+
+		if (rc != (rows[i].fits ? 0 : MESH_ERROR_TOO_LARGE))
+			fail_msg("%s: %d", rows[i].pattern, rc);
+		mesh_buf_free(&out);
+		mesh_regex_free(regex);
+	}
+	assert_in_range(most_kilobytes() - before, 0, 64 * 1024);
+}
+
 static void *match_often(void *regex)
 {
 	for (int i = 0; i < 2000; i++)
@@ -157,6 +201,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(matching),  cmocka_unit_test(refusing), cmocka_unit_test(linear),
 		cmocka_unit_test(replacing), cmocka_unit_test(threads),
+		cmocka_unit_test(bomb),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

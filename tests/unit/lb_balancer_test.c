@@ -341,12 +341,14 @@ static void localities_by_weight(void **state)
 	expect_share(&s, 9, 40000, 4.2 / 8.2 / 5);
 	expect_share(&s, 10, 40000, 4 / 8.2 / 10);
 	s.localities[0].weight = s.localities[1].weight = 0; /* no weights at all: all endpoints alike */
-	assert_int_equal(mesh_balancer_update(s.balancer), 0);
+	finish(&s);
+	start(&s, 1);
 	run(&s, 40000);
 	expect_share(&s, 29, 40000, 0.04);
 	s.cluster.locality_weighted = false;
 	s.localities[0].weight = 1000;
-	assert_int_equal(mesh_balancer_update(s.balancer), 0);
+	finish(&s);
+	start(&s, 1);
 	run(&s, 40000);
 	expect_share(&s, 29, 40000, 0.04);
 	finish(&s);
@@ -516,6 +518,26 @@ static void out_of_memory_others(void **state)
 	}
 }
 
+/* A push that changes nobody's health, or a word of it that was heard already, costs no new ring. */
+static void nothing_changed(void **state)
+{
+	unsigned left = 100;
+	struct mesh_mem mem = {limited_alloc, limited_resize, limited_release, &left};
+	struct scene s;
+
+	scene_make(&s, LB_RING_HASH, 1, 3);
+	assert_int_equal(mesh_balancer_new(&mem, &s.cluster, &s.set, s.endpoints, s.count, 1, &s.balancer), 0);
+	left = 0;
+	assert_int_equal(mesh_balancer_update(s.balancer), 0);
+	s.endpoints[1].healthy = false;
+	assert_int_equal(mesh_balancer_update(s.balancer), MESH_ERROR_NOMEM);
+	left = 100;
+	assert_int_equal(mesh_balancer_update(s.balancer), 0); /* what was not made then is made now */
+	run(&s, 100);
+	assert_int_equal(s.picks[1], 0);
+	finish(&s);
+}
+
 /* host_selection_retry_max_attempts may be any number: who has nobody else to go to must not pick for minutes. */
 static void avoided_for_ever(void **state)
 {
@@ -542,6 +564,7 @@ int main(void)
 		cmocka_unit_test(localities_of_priorities), cmocka_unit_test(tried_before),
 		cmocka_unit_test(never_an_excluded_one), cmocka_unit_test(out_of_memory),
 		cmocka_unit_test(out_of_memory_others), cmocka_unit_test(avoided_for_ever),
+		cmocka_unit_test(nothing_changed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

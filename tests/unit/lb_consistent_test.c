@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include <mesh/error.h>
@@ -432,6 +433,35 @@ static void without_hash(void **state)
 	finish();
 }
 
+/* Where one weighs more than all others, most rounds are its alone: they must not cost a look at everybody. */
+static void table_in_time(void **state)
+{
+	enum { MANY = 20000 };
+	struct lb_endpoint *endpoints = calloc(MANY, sizeof(*endpoints));
+	char(*keys)[24] = calloc(MANY, sizeof(*keys));
+	struct balancer *balancer;
+	unsigned heavy = 0;
+
+	assert_true(endpoints && keys);
+	scene_make(LB_MAGLEV, 0, 0);
+	scene.cluster.maglev_size = 5000011;
+	scene.localities[0].count = MANY;
+	for (size_t i = 0; i < MANY; i++) {
+		snprintf(keys[i], sizeof(keys[i]), "127.0.0.1:%zu", i);
+		endpoints[i] = (struct lb_endpoint){
+			.weight = i ? 1 : 100000000, .healthy = true, .key = mesh_slice_of(keys[i])};
+	}
+	alarm(30);
+	assert_int_equal(mesh_balancer_new(&mesh_mem_default, &scene.cluster, &scene.set, endpoints, MANY, 1, &balancer), 0);
+	alarm(0);
+	for (uint64_t hash = 1; hash <= 10000; hash++)
+		heavy += mesh_balancer_pick(balancer, &(struct lb_choice){.hash = hash}) == 0;
+	assert_in_range(heavy, 9930, 9985); /* each of the others has its first turn all the same: 20000 of 5000011 */
+	mesh_balancer_free(balancer);
+	free(endpoints);
+	free(keys);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -444,6 +474,7 @@ int main(void)
 		cmocka_unit_test(table_places),
 		cmocka_unit_test(table_by_weight),
 		cmocka_unit_test(table_lopsided),
+		cmocka_unit_test(table_in_time),
 		cmocka_unit_test(no_weight_at_all),
 		cmocka_unit_test(disruption),
 		cmocka_unit_test(order_and_seed),

@@ -350,6 +350,17 @@ static void limited_release(void *user, void *memory)
 	free(memory);
 }
 
+/* 1 MiB at a time. */
+static void *small_alloc(void *user, size_t bytes)
+{
+	return bytes <= 1048576 ? malloc(bytes) : NULL;
+}
+
+static void *small_resize(void *user, void *memory, size_t bytes)
+{
+	return bytes <= 1048576 ? realloc(memory, bytes) : NULL;
+}
+
 static void out_of_memory(void **state)
 {
 	unsigned left = 0, failures = 0;
@@ -377,6 +388,44 @@ static void out_of_memory(void **state)
 	finish();
 }
 
+/* Tables and rings of all priorities of all subsets: what one push may make a worker hold has an end. */
+static void tables_bounded(void **state)
+{
+	static struct lb_label labels[2];
+	static struct mesh_slice items[200];
+	static char names[200][8];
+	size_t found[2] = {0};
+
+	for (size_t i = 0; i < 200; i++) {
+		snprintf(names[i], sizeof(names[i]), "n%zu", i);
+		items[i] = mesh_slice_of(names[i]);
+	}
+	for (size_t n = 0; n < 2; n++) {
+		struct mesh_mem mem = {small_alloc, small_resize, limited_release, NULL};
+
+		make(2);
+		ask(version, 1);
+		s.subset.list_as_any = true;
+		s.cluster.lb = n ? LB_RING_HASH : LB_MAGLEV;
+		s.cluster.ring_min = 1024;
+		s.cluster.ring_max = 8388608;
+		s.set.priority_count = 129;
+		for (size_t i = 0; i < 2; i++) {
+			labels[i] = (struct lb_label){.key = S("version"), .items = items, .item_count = 200, .list = true};
+			s.endpoints[i].labels = &labels[i];
+			s.endpoints[i].label_count = 1;
+			s.endpoints[i].key = i ? S("a") : S("b");
+			s.endpoints[i].weight = i ? UINT32_MAX - 1 : 1;
+		}
+		assert_int_equal(mesh_balancer_new(&mem, &s.cluster, &s.set, s.endpoints, 2, 1, &s.balancer), 0);
+		for (size_t i = 0; i < 200; i++)
+			found[n] += picked((struct label[]){{S("version"), items[i]}}, 1) != 0;
+		finish();
+	}
+	assert_int_equal(found[0], 67108864 / 65537 / 129);
+	assert_int_equal(found[1], 16777216 / 1024 / 129);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -390,6 +439,7 @@ int main(void)
 		cmocka_unit_test(locality_weights),
 		cmocka_unit_test(follows_health),
 		cmocka_unit_test(bounded),
+		cmocka_unit_test(tables_bounded),
 		cmocka_unit_test(out_of_memory),
 	};
 

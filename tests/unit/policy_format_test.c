@@ -160,12 +160,40 @@ static void metadata_conditions(void **state)
 	}
 }
 
+/* A header of a peer, named often, does not become memory without bound; text of the configuration may be long. */
+static void too_much(void **state)
+{
+	struct format_piece pieces[200];
+	char *value = mesh_arena_alloc(&arena, 60000), *body = mesh_arena_alloc(&arena, 2 << 20);
+	struct headers request = {0};
+	struct format_facts facts = {.request = &request};
+	struct format format = {pieces, 200};
+	size_t before;
+
+	memset(value, 'v', 60000);
+	memset(body, 'b', 2 << 20);
+	assert_int_equal(mesh_headers_add(&request, &arena, S("x"), mesh_slice_make(value, 60000)), 0);
+	for (size_t i = 0; i < 200; i++)
+		pieces[i] = (struct format_piece){.op = FORMAT_REQ, .text = S("x"), .max = SIZE_MAX};
+	before = arena.total;
+	assert_null(mesh_format(&format, &facts, S("-"), &arena).data);
+	assert_true(arena.total - before < 1 << 20);
+	for (size_t i = 0; i < 200; i++)
+		pieces[i].max = 5000;
+	assert_int_equal(mesh_format(&format, &facts, S("-"), &arena).len, 1000000);
+	facts.body = mesh_slice_make(body, 2 << 20);
+	pieces[0] = (struct format_piece){.op = FORMAT_TEXT, .text = facts.body, .max = SIZE_MAX};
+	pieces[1] = (struct format_piece){.op = FORMAT_LOCAL_REPLY_BODY, .max = SIZE_MAX};
+	assert_int_equal(mesh_format(&format, &facts, S("-"), &arena).len, 990000 + (4 << 20));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(values, setup, teardown),
 		cmocka_unit_test_setup_teardown(times, setup, teardown),
 		cmocka_unit_test_setup_teardown(memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(too_much, setup, teardown),
 		cmocka_unit_test_setup_teardown(metadata_conditions, setup, teardown),
 	};
 

@@ -42,6 +42,8 @@ static struct mesh_header fields[] = {
 	FIELD("X-Many", "bar"),
 	FIELD("cookie", "late=2; a=3"),
 	FIELD("x-empty", ""),
+	FIELD("user-agent", "two"),
+	FIELD("User-Agent", "one"),
 };
 
 static uint64_t hash(const struct hash_policy *policies, size_t count, const char *path, const char *source)
@@ -139,9 +141,10 @@ static void single(void **state)
 /* In order of their values: "bar" before "foo", though it came behind. */
 static void several_values(void **state)
 {
-	struct hash_policy policy = HEADER("x-many");
+	struct hash_policy policy = HEADER("x-many"), once = HEADER("user-agent");
 
 	assert_int_equal(hash(&policy, 1, "/", ""), mesh_hash_xx64(MESH_SLICE("foo"), xx("bar")));
+	assert_int_equal(hash(&once, 1, "/", ""), xx("two,one")); /* one value to whoever asks */
 }
 
 static void rewritten(void **state)

@@ -157,7 +157,7 @@ static void test_headers(void **state)
 		bool expected, got;
 
 		make_match(&match, pattern);
-		got = mesh_header_matches(&match, &request, &arena);
+		got = mesh_header_matches(&match, &request, &arena, false);
 		expected = header_hits(&match, pattern, values, count);
 		hits += got;
 		if (got != expected)

@@ -13,6 +13,7 @@
 #include "xds/decode.h"
 
 #define ADDRESS "'endpoint': {'address': {'socketAddress': {'address': '10.0.0.1', 'portValue': 80}}}"
+#define OTHER   "'endpoint': {'address': {'socketAddress': {'address': '10.0.0.2', 'portValue': 80}}}"
 
 enum { NESTING_MAX = 100 };
 
@@ -39,7 +40,7 @@ static void values(void **state)
 	mesh_decode_init(&d, &mesh_mem_default, NESTING_MAX, NULL, NULL);
 	set = mesh_decode_endpoints(
 		&d, pack(&arena, "'endpoints': ["
-				 "{'priority': 1, 'lbEndpoints': [{" ADDRESS ", 'healthStatus': 'DRAINING'}]},"
+				 "{'priority': 1, 'lbEndpoints': [{" OTHER ", 'healthStatus': 'DRAINING'}]},"
 				 "{'locality': {'region': 'r', 'zone': 'z', 'subZone': 's'}, 'loadBalancingWeight': 7,"
 				 " 'lbEndpoints': [{" ADDRESS ", 'loadBalancingWeight': 3, 'metadata': {'filterMetadata': {"
 				 "  'envoy.transport_socket_match': {'tlsMode': 'istio'},"
@@ -65,6 +66,32 @@ static void values(void **state)
 	assert_int_equal(set->localities[1].weight, 0);
 	assert_int_equal(set->localities[1].endpoints[0].weight, 1);
 	assert_int_equal(set->localities[1].endpoints[0].health, ENDPOINT_DRAINING);
+	mesh_config_object_release(set);
+	mesh_decode_free(&d);
+	mesh_arena_free(&arena);
+}
+
+/* As Envoy: the first counts, in the order they came in, which is not that of priorities. */
+static void an_address_counts_once(void **state)
+{
+	struct decode d;
+	struct arena arena;
+	struct endpoint_set *set;
+
+	mesh_arena_init(&arena, &mesh_mem_default, 0);
+	mesh_decode_init(&d, &mesh_mem_default, NESTING_MAX, NULL, NULL);
+	set = mesh_decode_endpoints(
+		&d, pack(&arena, "'endpoints': ["
+				 "{'priority': 1, 'lbEndpoints': [{" ADDRESS ", 'loadBalancingWeight': 5}, {" ADDRESS "}]},"
+				 "{'lbEndpoints': [{" ADDRESS "}, {" OTHER ", 'loadBalancingWeight': 3}, {" OTHER "}]}]"));
+	assert_non_null(set);
+	assert_int_equal(set->endpoint_count, 2);
+	assert_int_equal(set->localities[0].count, 1);
+	assert_text(set->localities[0].endpoints[0].text, "10.0.0.2:80");
+	assert_int_equal(set->localities[0].endpoints[0].weight, 3);
+	assert_int_equal(set->localities[1].count, 1);
+	assert_text(set->localities[1].endpoints[0].text, "10.0.0.1:80");
+	assert_int_equal(set->localities[1].endpoints[0].weight, 5);
 	mesh_config_object_release(set);
 	mesh_decode_free(&d);
 	mesh_arena_free(&arena);
@@ -106,7 +133,8 @@ static void refused(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(values), cmocka_unit_test(refused)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(values), cmocka_unit_test(an_address_counts_once),
+					   cmocka_unit_test(refused)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -171,7 +172,77 @@ static void pieces(void **state)
 	piece = mutation(*state, "%DYNAMIC_METADATA([\"a\", \"b\"])%")->format->pieces;
 	assert_slice(piece->text, "a");
 	assert_slice(piece->path[0], "b");
-	assert_slice(mutation(*state, "%ENVIRONMENT(MESH_NO_SUCH_VARIABLE)%")->value, "-");
+}
+
+/* What this process was started with is not the control plane's to read. */
+static void environment(void **state)
+{
+	struct route_fixture *f = *state;
+
+	assert_int_equal(setenv("MESH_TEST_SECRET", "hush", 1), 0);
+	assert_slice(mutation(f, "%ENVIRONMENT(MESH_TEST_SECRET)%")->value, "-");
+	assert_int_equal(f->warnings, 1);
+	assert_string_equal(f->warning, "operator %ENVIRONMENT(MESH_TEST_SECRET)%: stands for nothing here");
+	assert_slice(mutation(f, "a%ENVIRONMENT(MESH_TEST_SECRET):2%")->format->pieces[1].text, "-");
+	assert_slice(mutation(f, "%ENVIRONMENT(MESH_NO_SUCH_VARIABLE)%")->value, "-");
+	assert_int_equal(f->warnings, 1);
+}
+
+static void not_known_here(void **state)
+{
+	static const char *const operators[] = {
+		"%FILTER_STATE(a:PLAIN)%", "%UPSTREAM_FILTER_STATE(a)%", "%METADATA(ROUTE:a:b)%", "%CLUSTER_METADATA(a:b)%",
+		"%UPSTREAM_METADATA(a:b)%", "%QUERY_PARAMS(DECODED)%",
+	};
+	struct route_fixture *f = *state;
+
+	for (size_t i = 0; i < COUNT(operators); i++) {
+		struct mesh_slice name = mesh_slice_of(operators[i] + 1);
+
+		name = mesh_slice_cut(&name, '(');
+		assert_int_equal(mutation(f, operators[i])->format->pieces[0].op, FORMAT_NOTHING);
+		assert_int_equal(f->warnings, 1);
+		assert_non_null(strstr(f->warning, mesh_arena_printf(&f->arena, "operator %%%.*s%%: stands for nothing here",
+								     (int)name.len, name.data).data));
+	}
+	mutation(f, "%DYNAMIC_METADATA(a:b)%%REQ(x)%%HOSTNAME%");
+	assert_int_equal(f->warnings, 0);
+}
+
+/* Each piece takes what it is long, not what all of the value is. */
+static void pieces_bytes(void **state)
+{
+	struct route_fixture *f = *state;
+	size_t each = strlen("a%REQ(x)%"), tail = 30000, len = 100 * each + tail;
+	char *value = mesh_arena_alloc(&f->arena, len + 1);
+
+	for (size_t i = 0; i < 100; i++)
+		memcpy(value + i * each, "a%REQ(x)%", each);
+	memset(value + 100 * each, 'b', tail);
+	value[len] = '\0';
+	assert_int_equal(mutation(f, value)->format->count, 201);
+	assert_int_equal(mutation(f, value)->format->pieces[200].text.len, tail);
+	assert_true(f->config->object.arena.total < 200000);
+}
+
+/* What the words of a refusal show of a value in bytes, which no NUL ends, is that value and nothing that lies behind it. */
+static void refused_bytes(void **state)
+{
+	static const char *const values[][2] = {
+		{"YWFhYWFhYSU=", "\"aaaaaaa%\": no operator at position 7"},
+		{"YWFhYWFhYWFhYWFhYWFhJQ==", "\"aaaaaaaaaaaaaaa%\": no operator at position 15"},
+	};
+	struct route_fixture *f = *state;
+
+	for (size_t i = 0; i < COUNT(values); i++) {
+		struct mesh_slice members = mesh_arena_printf(
+			&f->arena, "'requestHeadersToAdd': [{'header': {'key': 'x', 'rawValue': '%s'}},"
+				   " {'header': {'key': 'y', 'value': 'behind it'}}]", values[i][0]);
+
+		assert_null(route_fixture_try(f, route_fixture_pack_host(f, members.data)));
+		if (!strstr(f->d.why.text, values[i][1]))
+			fail_msg("%s says: %s", values[i][0], f->d.why.text);
+	}
 }
 
 static struct route *with_template(struct route_fixture *f, const char *template, const char *rewrite)
@@ -262,6 +333,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(operators, route_fixture_setup, route_fixture_teardown),
 		cmocka_unit_test_setup_teardown(pieces, route_fixture_setup, route_fixture_teardown),
+		cmocka_unit_test_setup_teardown(environment, route_fixture_setup, route_fixture_teardown),
+		cmocka_unit_test_setup_teardown(not_known_here, route_fixture_setup, route_fixture_teardown),
+		cmocka_unit_test_setup_teardown(pieces_bytes, route_fixture_setup, route_fixture_teardown),
+		cmocka_unit_test_setup_teardown(refused_bytes, route_fixture_setup, route_fixture_teardown),
 		cmocka_unit_test_setup_teardown(templates, route_fixture_setup, route_fixture_teardown),
 		cmocka_unit_test_setup_teardown(template_rewritten, route_fixture_setup, route_fixture_teardown),
 	};

@@ -7,6 +7,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
+#include <time.h>
 
 #include "config/cluster.h"
 #include "config/subset_wish.h"
@@ -176,6 +178,37 @@ static void weighted(void **state)
 	}
 }
 
+/* Time grows with the labels, not with those of the one level times those of the other. */
+static void many_labels(void **state)
+{
+	enum { MANY = 40000, ROOM = 40 };
+	struct route_fixture *f = *state;
+	char *own = mesh_arena_alloc(&f->arena, MANY * ROOM), *outer = mesh_arena_alloc(&f->arena, MANY * ROOM);
+	size_t own_len = 0, outer_len = 0;
+	const struct subset_match *match;
+	struct mesh_slice packed;
+	clock_t before;
+
+	for (int i = 0; i < MANY; i++) {
+		own_len += (size_t)sprintf(own + own_len, "%s'a%d': 'own'", i ? ", " : "", i);
+		outer_len += (size_t)sprintf(outer + outer_len, "%s'%c%d': 'outer'", i ? ", " : "", i % 2 ? 'a' : 'b', i);
+	}
+	packed = route_fixture_pack_route(
+		f, "'prefix': '/'",
+		mesh_arena_printf(&f->arena,
+				  "'route': {'metadataMatch': {'filterMetadata': {'envoy.lb': {%s}}}, 'weightedClusters': {'clusters':"
+				  " [{'name': 'c', 'weight': 1, 'metadataMatch': {'filterMetadata': {'envoy.lb': {%s}}}}]}}",
+				  outer, own).data);
+	before = clock();
+	match = &route_fixture_decode(f, packed)->hosts[0].routes[0].weighted[0].subset->match;
+	assert_true((double)(clock() - before) / CLOCKS_PER_SEC < 2);
+	assert_int_equal(match->label_count, MANY + MANY / 2);
+	for (size_t i = 1; i < match->label_count; i++)
+		assert_true(mesh_slice_compare(match->labels[i - 1].key, match->labels[i].key) < 0);
+	for (size_t i = 0; i < match->label_count; i++)
+		assert_int_equal(match->labels[i].value.len, match->labels[i].key.data[0] == 'a' ? 3 : 5);
+}
+
 static void subsets(void **state)
 {
 	const struct route *route = route_fixture_action(
@@ -221,6 +254,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(secure_only, route_fixture_setup, route_fixture_teardown),
 		cmocka_unit_test_setup_teardown(weighted, route_fixture_setup, route_fixture_teardown),
 		cmocka_unit_test_setup_teardown(subsets, route_fixture_setup, route_fixture_teardown),
+		cmocka_unit_test_setup_teardown(many_labels, route_fixture_setup, route_fixture_teardown),
 		cmocka_unit_test_setup_teardown(path_parameters, route_fixture_setup, route_fixture_teardown),
 	};
 

@@ -425,6 +425,51 @@ static void many(void **state)
 	assert_int_equal(mesh_table_count(mesh_dns_resolved(dns)), 600);
 }
 
+/* "format" with a number is the name of each. */
+static const char *names(const char *format, int count)
+{
+	struct buf text;
+	char name[32];
+	int rc;
+
+	mesh_buf_init(&text, &mesh_mem_default, 0);
+	rc = mesh_buf_printf(&text, "'dnsRefreshRate': '300s', 'loadAssignment': {'clusterName': 'c', 'endpoints': "
+				    "[{'lbEndpoints': [");
+	for (int i = 0; i < count && !rc; i++) {
+		snprintf(name, sizeof(name), format, i);
+		rc = mesh_buf_printf(&text,
+				     "%s{'endpoint': {'address': {'socketAddress': {'address': '%s', 'portValue': %d}}}}",
+				     i ? ", " : "", name, i + 1);
+	}
+	rc = rc ? rc : mesh_buf_printf(&text, "]}]}");
+	assert_int_equal(rc, 0);
+	format = mesh_arena_printf(&fixture.arena, "%.*s", (int)mesh_buf_len(&text),
+				   mesh_buf_slice(&text).data).data;
+	mesh_buf_free(&text);
+	return format;
+}
+
+/* Answers that come together make one set, or a cluster of many names would be made anew for each of them. */
+static void many_names(void **state)
+{
+	put("c", "STRICT_DNS", names("a.example", 1000));
+	while (!set_of("c") || set_of("c")->endpoint_count < 2000)
+		assert_true(mesh_loop_run(loop, 100) >= 0);
+	assert_in_range(changes, 1, 250);
+}
+
+/* What a name had is found without a look at all others. */
+static void many_renamed(void **state)
+{
+	const int count = 20000;
+	uint64_t begun;
+
+	put("c", "STRICT_DNS", names("n%d.example", count));
+	begun = mesh_time_now_ns();
+	put("c", "STRICT_DNS", names("m%d.example", count));
+	assert_true(mesh_time_now_ns() - begun < 10000000000ull);
+}
+
 /* --- memory */
 
 static struct cluster_config *first_config, *second_config;
@@ -536,6 +581,8 @@ int main(void)
 		TEST(follows),
 		TEST(removed_while_asked),
 		TEST(many),
+		TEST(many_names),
+		TEST(many_renamed),
 		TEST(memory_runs_out),
 		TEST(followed_without_memory),
 	};

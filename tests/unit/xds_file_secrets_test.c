@@ -12,6 +12,7 @@
 
 #include "support/file.h"
 #include "support/resource_fixture.h"
+#include "support/test_ca.h"
 #include "xds/file_secrets.h"
 
 struct scene {
@@ -85,12 +86,17 @@ static const struct secret *held(struct scene *scene, const char *name)
 static void pair_and_roots(void **state)
 {
 	struct scene *scene = *state;
-	char certificate[256], roots[128];
+	static const struct test_leaf leaf = {.dns = "client.test"};
+	char certificate[256], roots[128], *chains[2], *keys[2];
+	struct test_ca ca;
 	struct xds_resource resource;
 	const struct secret *secret;
 
-	file_write(scene->chain, "chain");
-	file_write(scene->key, "key");
+	test_ca_make(&ca);
+	for (int i = 0; i < 2; i++)
+		test_ca_issue(&ca, &leaf, &chains[i], &keys[i]);
+	file_write(scene->chain, chains[0]);
+	file_write(scene->key, keys[0]);
 	file_write(scene->roots, "roots");
 	snprintf(certificate, sizeof(certificate), "file-cert:%s~%s", scene->chain, scene->key);
 	snprintf(roots, sizeof(roots), "file-root:%s", scene->roots);
@@ -100,8 +106,8 @@ static void pair_and_roots(void **state)
 	assert_int_equal(mesh_file_secrets_follow(&scene->files), 0);
 	secret = held(scene, certificate);
 	assert_non_null(secret);
-	assert_string_equal(secret->chain_pem.data, "chain");
-	assert_string_equal(secret->key_pem.data, "key");
+	assert_string_equal(secret->chain_pem.data, chains[0]);
+	assert_string_equal(secret->key_pem.data, keys[0]);
 	assert_string_equal(held(scene, roots)->roots_pem.data, "roots");
 	/* replaced: seen when it is looked at again */
 	file_write(scene->roots, "other roots");
@@ -113,6 +119,20 @@ static void pair_and_roots(void **state)
 	unlink(scene->roots);
 	scene->files.look.due(&scene->files.look);
 	assert_string_equal(held(scene, roots)->roots_pem.data, "other roots");
+	/* one of the two was replaced and the other not yet: what fits together stays in force */
+	file_write(scene->chain, chains[1]);
+	scene->files.look.due(&scene->files.look);
+	assert_string_equal(held(scene, certificate)->chain_pem.data, chains[0]);
+	assert_string_equal(held(scene, certificate)->key_pem.data, keys[0]);
+	file_write(scene->key, keys[1]);
+	scene->files.look.due(&scene->files.look);
+	assert_string_equal(held(scene, certificate)->chain_pem.data, chains[1]);
+	assert_string_equal(held(scene, certificate)->key_pem.data, keys[1]);
+	for (int i = 0; i < 2; i++) {
+		free(chains[i]);
+		free(keys[i]);
+	}
+	test_ca_free(&ca);
 	/* nothing names them any more */
 	fixture_apply(&scene->f, XDS_CLUSTER, NULL, 0, true);
 	assert_int_equal(mesh_file_secrets_follow(&scene->files), 0);

@@ -322,6 +322,18 @@ static void test_paths_are_normalized_before_rules(void **state)
 	assert_int_equal(mesh_call_http_status(call), 307);
 	assert_true(mesh_slice_equal(mesh_call_header(call, "location"), text("/public/admin?q=%2F")));
 	mesh_call_release(call);
+	/* no link may send a browser that follows it to another host */
+	gate->paths.merge_slashes = false;
+	publish(gate);
+	call = call_path(gate, "GET", "/%2Fevil.example/x");
+	assert_int_equal(mesh_call_http_status(call), 307);
+	assert_true(mesh_slice_equal(mesh_call_header(call, "location"), text("/.//evil.example/x")));
+	mesh_call_release(call);
+	gate->paths.normalize_path = false;
+	publish(gate);
+	call = call_path(gate, "GET", "/%5Cevil.example/x");
+	assert_true(mesh_slice_equal(mesh_call_header(call, "location"), text("/./\\evil.example/x")));
+	mesh_call_release(call);
 	/* none of it: what is asked for is what is looked at */
 	memset(&gate->paths, 0, sizeof(gate->paths));
 	publish(gate);

@@ -47,6 +47,7 @@ struct scene {
 	enum cluster_kind cluster_kind;
 	struct mesh_slice name_header;
 	struct tunnel_config *tunnel; /* of the chain */
+	char endless[65536];          /* heads that are no answer */
 	const char *proxy_says;
 };
 
@@ -462,6 +463,9 @@ static void test_tunnel(void **state)
 	struct mesh_stream *stream;
 	char target[64];
 
+	strcpy(scene->endless, "102 Processing\r\n\r\n");
+	for (int i = 0; i < 2000; i++)
+		strcat(scene->endless, "HTTP/1.1 102 Processing\r\n\r\n");
 	scene->server.serve = proxy;
 	scene->kind = CHAIN_TCP;
 	scene->tunnel = &tunnel;
@@ -476,6 +480,25 @@ static void test_tunnel(void **state)
 	assert_string_equal(
 		scene->heard,
 		"CONNECT db.example.test:5432 HTTP/1.1\r\nhost: db.example.test:5432\r\nx-from: mesh\r\n\r\n");
+	mesh_stream_close(stream);
+	mesh_loop_run(scene->worker->env.loop, 0);
+	/* what a proxy says meanwhile is no answer yet */
+	scene->proxy_says = "100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nlink: a\r\n\r\nHTTP/1.1 200 OK\r\n\r\nhello";
+	stream = dial(scene, target);
+	if (mesh_stream_wait(stream, MESH_STREAM_OPENED, WAIT_MS) != MESH_STREAM_OPENED)
+		fail_msg("%s", mesh_stream_result(stream)->why.data);
+	read_exactly(stream, "hello");
+	mesh_stream_close(stream);
+	mesh_loop_run(scene->worker->env.loop, 0);
+	scene->proxy_says = scene->endless;
+	stream = dial(scene, target);
+	assert_true(mesh_stream_wait(stream, MESH_STREAM_OPENED, WAIT_MS) < 0);
+	assert_non_null(strstr(mesh_stream_result(stream)->why.data, "interim"));
+	mesh_stream_close(stream);
+	mesh_loop_run(scene->worker->env.loop, 0);
+	scene->proxy_says = "101 Switching\r\n\r\n"; /* to what nobody asked for */
+	stream = dial(scene, target);
+	assert_true(mesh_stream_wait(stream, MESH_STREAM_OPENED, WAIT_MS) < 0);
 	mesh_stream_close(stream);
 	mesh_loop_run(scene->worker->env.loop, 0);
 	scene->proxy_says = "407 Who Are You\r\ncontent-length: 0\r\n\r\n";

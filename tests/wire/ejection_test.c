@@ -17,6 +17,7 @@
 #include <mesh/mesh.h>
 #include <mesh/stream.h>
 
+#include "call/worker.h"
 #include "support/data_plane.h"
 #include "support/failing_mem.h"
 #include "support/raw_peer.h"
@@ -38,6 +39,7 @@ struct scene {
 	struct mesh_worker *workers[2];
 	struct outlier_config outlier;
 	bool close_on_failure;
+	int64_t slow_start_ns;
 	char text[TEXT_BYTES];
 };
 
@@ -68,6 +70,7 @@ static void edit_cluster(struct data_plane *plane, struct cluster_config *cluste
 	cluster->panic_percent = 0;
 	cluster->outlier = scene->outlier;
 	cluster->close_on_health_failure = scene->close_on_failure;
+	cluster->balance.slow_start.window_ns = scene->slow_start_ns;
 }
 
 static int open_scene(void **state)
@@ -246,6 +249,120 @@ static void test_an_ejection_survives_a_push(void **state)
 	assert_comes_back(scene);
 }
 
+/* Two names of a DNS cluster may be one address: it is one host whatever the push. */
+static void test_one_address_twice(void **state)
+{
+	struct scene *scene = *state;
+
+	scene->outlier.base_ejection_ns = scene->outlier.max_ejection_ns = 600000000000;
+	scene->plane.ports[2] = scene->plane.ports[1];
+	scene->plane.ports[1] = scene->plane.ports[0];
+	scene->plane.port_count = 3;
+	for (int push = 0; push < 3; push++) {
+		data_plane_publish(&scene->plane);
+		for (int i = 0; i < 2; i++)
+			assert_int_equal(ask(scene, i, 0), 200);
+	}
+	scene->answers[0] = BAD_ONCE;
+	for (int i = 0; i < 12; i++)
+		ask(scene, i % 2, 0);
+	assert_gone_for_all(scene);
+	assert_ejected(scene, "consecutive_5xx");
+}
+
+/* Somebody still has a connection to it: for balancing it begins anew all the same, as Envoy's new host. */
+static void test_what_comes_back_is_new(void **state)
+{
+	struct scene *scene = *state;
+	char address[32];
+	struct cluster_shared *cluster;
+	struct endpoint_shared *endpoint;
+	uint64_t since;
+
+	scene->slow_start_ns = 60000ll * MS;
+	data_plane_publish(&scene->plane);
+	assert_int_equal(ask(scene, 0, 0), 200);
+	snprintf(address, sizeof(address), "127.0.0.1:%u", scene->servers[0].port);
+	cluster = mesh_cluster_shared_get(&scene->plane.mesh->registry, mesh_slice_of("outbound|9080||reviews"));
+	endpoint = mesh_endpoint_shared_get(cluster, mesh_slice_of(address));
+	since = atomic_load(&endpoint->since_ns);
+	assert_true(since > 0);
+	atomic_store(&endpoint->latency.seen, 1);
+	scene->plane.port_count = 0;
+	data_plane_publish(&scene->plane);
+	assert_int_equal(ask(scene, 0, 0), MESH_ERROR_NO_ENDPOINT);
+	scene->plane.port_count = HOSTS;
+	data_plane_publish(&scene->plane);
+	sleep_ms(2);
+	assert_int_equal(ask(scene, 0, 0), 200);
+	assert_true(atomic_load(&endpoint->since_ns) > since);
+	assert_int_equal(atomic_load(&endpoint->latency.seen), 0);
+	mesh_endpoint_shared_release(cluster, endpoint);
+	mesh_cluster_shared_release(cluster);
+}
+
+/* One worker follows a push late, when another is past it: what is gone in the old one is not gone. */
+static void test_a_worker_that_is_behind(void **state)
+{
+	struct scene *scene = *state;
+	struct mesh_slice name = mesh_slice_of("outbound|9080||reviews");
+	struct cluster *cluster;
+
+	data_plane_publish(&scene->plane);
+	for (int i = 0; i < 4; i++)
+		assert_int_equal(ask(scene, i % 2, 0), 200);
+	scene->plane.port_count = 0;
+	data_plane_publish(&scene->plane);
+	assert_int_equal(ask(scene, 0, 0), MESH_ERROR_NO_ENDPOINT);
+	mesh_worker_refresh(scene->workers[1]);
+	scene->plane.port_count = HOSTS;
+	scene->answers[0] = BAD_ONCE;
+	data_plane_publish(&scene->plane);
+	ask(scene, 0, 0);
+	assert_int_equal(mesh_cluster_get(&scene->workers[1]->env, name, mesh_slice_hash(name), &cluster), 0);
+	assert_int_equal(cluster->count, 0);
+	for (int i = 0; i < 12; i++)
+		ask(scene, 0, 0);
+	assert_ejected(scene, "consecutive_5xx");
+}
+
+/* A limit below a run that is under way: counting begins again, as in Envoy, and does not run past it for ever. */
+static void test_a_lower_limit(void **state)
+{
+	struct scene *scene = *state;
+
+	scene->outlier.consecutive_5xx = scene->outlier.consecutive_gateway = 50;
+	scene->answers[0] = BAD_ONCE;
+	data_plane_publish(&scene->plane);
+	while (atomic_load(&scene->requests[0]) < 6)
+		ask(scene, 0, 0);
+	scene->outlier.consecutive_5xx = 3;
+	data_plane_publish(&scene->plane);
+	for (int i = 0; i < 12; i++)
+		ask(scene, i % 2, 0);
+	assert_ejected(scene, "consecutive_5xx");
+	assert_gone_for_all(scene);
+}
+
+/* It is ejected for a moment, but the detector would look at it in ten minutes only: until that is changed. */
+static void test_a_shorter_interval(void **state)
+{
+	struct scene *scene = *state;
+
+	scene->outlier.interval_ns = 600000000000;
+	scene->answers[0] = BAD_ONCE;
+	data_plane_publish(&scene->plane);
+	for (int i = 0; i < 12; i++)
+		ask(scene, i % 2, 0);
+	assert_ejected(scene, "consecutive_5xx");
+	scene->answers[0] = GOOD_ONCE;
+	sleep_ms(300);
+	assert_gone_for_all(scene);
+	scene->outlier.interval_ns = 50 * MS;
+	data_plane_publish(&scene->plane);
+	assert_comes_back(scene);
+}
+
 static void test_the_detector_goes(void **state)
 {
 	struct scene *scene = *state;
@@ -401,6 +518,11 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_scene, close_scene)
 		TEST(test_errors),
 		TEST(test_an_ejection_survives_a_push),
+		TEST(test_one_address_twice),
+		TEST(test_what_comes_back_is_new),
+		TEST(test_a_worker_that_is_behind),
+		TEST(test_a_lower_limit),
+		TEST(test_a_shorter_interval),
 		TEST(test_the_detector_goes),
 		TEST(test_resets),
 		TEST(test_hanging),

@@ -23,6 +23,7 @@ struct scene {
 	struct raw_server servers[SERVERS];
 	struct mesh_worker *workers[2];
 	enum lb_kind kind;
+	enum { LEAVE, REPLACE, REMOVE } change; /* what the route does with the header that is hashed */
 };
 
 static void serve(struct raw_server *server, int fd, unsigned number)
@@ -39,19 +40,24 @@ static void edit_cluster(struct data_plane *plane, struct cluster_config *cluste
 	cluster->lb = ((struct scene *)plane->user)->kind;
 }
 
-/* Takes the header away too: what is hashed is what the application sent. */
+/* Where the route is told to change the header, too: what is hashed is the request as the route has changed it. */
 static void edit_routes(struct data_plane *plane, struct route_config *routes, bool inbound)
 {
 	static struct hash_policy policies[] = {{.source = HASH_HEADER, .name = {"x-user", 6}}};
 	static struct mesh_slice removed[] = {{"x-user", 6}};
+	static struct header_mutation replaced[] = {
+		{.how = HEADER_OVERWRITE_OR_ADD, .name = {"x-user", 6}, .value = {"by the route", 12}}};
 	struct route *route = &routes->hosts[0].routes[0];
+	struct scene *scene = plane->user;
 
 	if (inbound)
 		return;
 	route->hash_policies = policies;
 	route->hash_policy_count = 1;
 	route->mutations.request_remove = removed;
-	route->mutations.request_remove_count = 1;
+	route->mutations.request_remove_count = scene->change == REMOVE;
+	route->mutations.request_add = replaced;
+	route->mutations.request_add_count = scene->change == REPLACE;
 }
 
 static int open_scene(void **state)
@@ -155,24 +161,61 @@ static void one_endpoint_for_a_hash(void **state)
 	}
 }
 
-static void anywhere_without_a_hash(void **state)
+static void hashed_as_the_route_changed_it(void **state)
 {
 	struct scene *scene = *state;
+	struct lb_endpoint endpoints[SERVERS];
+	char keys[SERVERS][32];
+	struct lb_choice choice = {.hash = mesh_hash_xx64(MESH_SLICE("by the route"), 0)};
+	struct balancer *balancer;
+	int64_t expected;
+
+	scene->kind = LB_RING_HASH;
+	scene->change = REPLACE;
+	data_plane_publish(&scene->plane);
+	balancer = reference(scene, keys, endpoints);
+	expected = mesh_balancer_pick(balancer, &choice);
+	for (int i = 0; i < USERS; i++) {
+		char user[16];
+
+		snprintf(user, sizeof(user), "user-%d", i);
+		assert_int_equal(call(scene, (size_t)i % 2, user), expected);
+	}
+	mesh_balancer_free(balancer);
+}
+
+static void call_anywhere(struct scene *scene, const char *user)
+{
 	unsigned seen[SERVERS] = {0};
 
 	scene->kind = LB_RING_HASH;
 	data_plane_publish(&scene->plane);
 	for (int i = 0; i < 200; i++)
-		seen[call(scene, 0, "")]++;
+		seen[call(scene, 0, user)]++;
 	for (size_t i = 0; i < SERVERS; i++)
 		assert_true(seen[i] > 0);
+}
+
+static void anywhere_without_a_hash(void **state)
+{
+	call_anywhere(*state, "");
+}
+
+static void anywhere_without_what_the_route_removed(void **state)
+{
+	struct scene *scene = *state;
+
+	scene->change = REMOVE;
+	call_anywhere(scene, "user");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(one_endpoint_for_a_hash, open_scene, close_scene),
+		cmocka_unit_test_setup_teardown(hashed_as_the_route_changed_it, open_scene, close_scene),
 		cmocka_unit_test_setup_teardown(anywhere_without_a_hash, open_scene, close_scene),
+		cmocka_unit_test_setup_teardown(anywhere_without_what_the_route_removed, open_scene, close_scene),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

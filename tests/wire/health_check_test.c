@@ -40,6 +40,7 @@ struct scene {
 	bool on, ignore_unchecked, ignore_on_removal;
 	enum endpoint_health health[HOSTS]; /* as configured */
 	double panic;
+	atomic_bool go_on; /* for serve_once_told */
 	char seen[4096]; /* the last check's request */
 	char text[TEXT_BYTES];
 };
@@ -81,6 +82,25 @@ static void serve_checks(struct raw_server *server, int fd, unsigned number)
 		}
 		raw_say(fd, answer);
 	}
+}
+
+/* Hears the first check out, and answers when it is told to; the connections that follow speak HTTP. */
+static void serve_once_told(struct raw_server *server, int fd, unsigned number)
+{
+	struct scene *scene = (struct scene *)server->user;
+	char request[4096] = "";
+
+	if (number) {
+		serve_checks(server, fd, number);
+		return;
+	}
+	if (!raw_until(fd, request, sizeof(request), "ping"))
+		return;
+	atomic_fetch_add(&scene->checks[0], 1);
+	while (!atomic_load(&scene->go_on))
+		nanosleep(&(struct timespec){0, MS}, NULL);
+	raw_say(fd, "pong");
+	raw_rest(fd, request, sizeof(request));
 }
 
 static void edit_cluster(struct data_plane *plane, struct cluster_config *cluster)
@@ -487,6 +507,66 @@ static void test_a_good_check_ends_an_ejection(void **state)
 	raw_server_start(&scene->servers[0]);
 }
 
+static void await_checks(struct scene *scene, int host, unsigned more)
+{
+	unsigned from = atomic_load(&scene->checks[host]);
+
+	for (int i = 0; i < 500 && atomic_load(&scene->checks[host]) < from + more; i++)
+		nanosleep(&(struct timespec){0, 10 * MS}, NULL);
+	assert_true(atomic_load(&scene->checks[host]) >= from + more);
+}
+
+/* A push changes the kind of check while one is out: what is answered to it is of no use to the new kind. */
+static void test_another_kind_meanwhile(void **state)
+{
+	static struct mesh_slice expected[] = {{"pong", 4}};
+	struct scene *scene = *state;
+	struct health_check_config http = scene->check;
+
+	raw_server_stop(&scene->checked[0]);
+	scene->checked[0].serve = serve_once_told;
+	raw_server_start(&scene->checked[0]);
+	scene->check.kind = HEALTH_CHECK_TCP;
+	scene->check.send = MESH_SLICE("ping");
+	scene->check.receive = expected;
+	scene->check.receive_count = 1;
+	scene->plane.port_count = 1;
+	scene->check.timeout_ns = http.timeout_ns = 5000ll * MS;
+	data_plane_publish(&scene->plane);
+	for (int i = 0; i < 500 && !atomic_load(&scene->checks[0]); i++)
+		nanosleep(&(struct timespec){0, 10 * MS}, NULL);
+	scene->check = http;
+	data_plane_publish(&scene->plane);
+	nanosleep(&(struct timespec){0, 100 * MS}, NULL);
+	atomic_store(&scene->go_on, true);
+	await_checks(scene, 0, 3);
+	await(scene, 0, "healthy");
+	assert_non_null(strstr(scene->seen, "GET /healthz HTTP/1.1\r\n"));
+}
+
+/* The endpoint's own port for checks changes, and nothing of its cluster: the connection to the old one is not kept. */
+static void test_another_port(void **state)
+{
+	struct scene *scene = *state;
+	uint16_t first = scene->checked[0].port;
+	unsigned before;
+
+	scene->plane.port_count = 1;
+	data_plane_publish(&scene->plane);
+	await(scene, 0, "healthy");
+	await_checks(scene, 0, 2);
+	data_plane_publish_endpoints(&scene->plane); /* nothing of the check: its connection stays */
+	await_checks(scene, 0, 3);
+	assert_int_equal(atomic_load(&scene->checked[0].accepted), 1);
+	scene->checked[0].port = scene->checked[1].port;
+	data_plane_publish_endpoints(&scene->plane);
+	await_checks(scene, 1, 3);
+	before = atomic_load(&scene->checks[0]);
+	await_checks(scene, 1, 3);
+	assert_int_equal(atomic_load(&scene->checks[0]), before);
+	scene->checked[0].port = first;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -504,6 +584,8 @@ int main(void)
 		TEST(test_removed_at_once),
 		TEST(test_configured_health),
 		TEST(test_a_good_check_ends_an_ejection),
+		TEST(test_another_kind_meanwhile),
+		TEST(test_another_port),
 #undef TEST
 	};
 

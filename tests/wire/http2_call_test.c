@@ -88,6 +88,30 @@ static void test_grpc_status_in_the_head_is_retried(void **state)
 	assert_non_null(strstr(scene->stories[0], "te=trailers"));
 }
 
+/* As a sidecar has it of who speaks HTTP/2: the cookies are crumbs of one, and one of nothing is none. */
+static void test_cookies_are_one(void **state)
+{
+	struct h2_scene *scene = *state;
+	const struct mesh_header headers[] = {{mesh_slice_of("cookie"), mesh_slice_of("a=1")},
+					      {mesh_slice_of("x-a"), mesh_slice_of("kept")},
+					      {mesh_slice_of("Cookie"), mesh_slice_of("")},
+					      {mesh_slice_of("cookie"), mesh_slice_of("b=2")}};
+	struct mesh_request request = h2_scene_request(scene, "GET", "/");
+
+	H2_PLAY(scene, {{NULL, "settings; ack;"}, {"headers 1 ", H2_OK(1)}, {"headers 3 ", H2_OK(3)}});
+	request.version = MESH_HTTP_2;
+	request.headers = headers;
+	request.header_count = 4;
+	h2_scene_expect(h2_scene_start(scene, &request, NULL, NULL), 0, 200, 1);
+	request.headers = &headers[1];
+	request.header_count = 2;
+	h2_scene_expect(h2_scene_start(scene, &request, NULL, NULL), 0, 200, 1);
+	h2_scene_end(scene);
+	assert_non_null(strstr(scene->stories[0], "cookie=a=1; b=2"));
+	assert_null(strstr(strstr(scene->stories[0], "headers 3"), "cookie"));
+	assert_non_null(strstr(strstr(scene->stories[0], "headers 3"), "x-a=kept"));
+}
+
 static void test_trailers_go_both_ways(void **state)
 {
 	struct h2_scene *scene = *state;
@@ -273,6 +297,7 @@ int main(void)
 		TEST(test_refused_is_retried_by_policy),
 		TEST(test_reset_stream),
 		TEST(test_grpc_status_in_the_head_is_retried),
+		TEST(test_cookies_are_one),
 		TEST(test_trailers_go_both_ways),
 		TEST(test_interim),
 		TEST(test_grpc_deadline),

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -26,6 +27,8 @@ static const struct format_piece pieces[] = {
 	PIECE(FORMAT_DIRECT_REMOTE_ONLY, .text = {"", 0}),
 	PIECE(FORMAT_TEXT, .text = {"|", 1}),
 	PIECE(FORMAT_PEER_URI_SAN, .text = {"", 0}),
+	PIECE(FORMAT_TEXT, .text = {"|", 1}),
+	PIECE(FORMAT_RESPONSE_CODE_DETAILS, .text = {"", 0}),
 	PIECE(FORMAT_TEXT, .text = {"]", 1}),
 };
 static const struct format told = {pieces, sizeof(pieces) / sizeof(pieces[0])};
@@ -78,7 +81,7 @@ static void test_listener(void **state)
 
 	served_listen(served);
 	/* an address behind the listener is not known, so nothing is said of it */
-	served_assert_http1(served, GET("/version"), "x-told: [AAA|HTTP/1.1|0|127.0.0.1|]\r\n");
+	served_assert_http1(served, GET("/version"), "x-told: [AAA|HTTP/1.1|200|127.0.0.1||via_upstream]\r\n");
 	assert_int_equal(atomic_load(&served->calls), 1);
 }
 
@@ -91,9 +94,63 @@ static void test_direct_answer(void **state)
 	served_assert_http1(served, GET("/x?y"), "HTTP/1.1 201 ");
 	served_assert_http1(served, GET("/x?y"), "location: http://reviews/x?y\r\n");
 	served_assert_http1(served, GET("/x?y"), "content-type: text/plain\r\n");
-	served_assert_http1(served, GET("/x?y"), "x-told: [AAA|HTTP/1.1|0|127.0.0.1|]\r\n");
+	served_assert_http1(served, GET("/x?y"), "x-told: [AAA|HTTP/1.1|0|127.0.0.1||direct_response]\r\n");
 	served_assert_http1(served, GET("/x?y"), "\r\n\r\nhello");
 	assert_int_equal(atomic_load(&served->calls), 0);
+}
+
+/* An answer that has no body ends with its head, whatever the route has for one: else the next would begin in the middle. */
+static void test_answers_without_body(void **state)
+{
+	static const struct {
+		const char *method, *head;
+		unsigned status;
+	} rows[] = {{"HEAD", "HTTP/1.1 200 ", 200}, {"GET", "HTTP/1.1 204 ", 204}, {"GET", "HTTP/1.1 304 ", 304}};
+	struct served *served = *state;
+	char text[256], got[4096];
+
+	for (unsigned i = 0; i < 3; i++) {
+		int fd;
+
+		inbound_route = (struct route){.kind = ROUTE_DIRECT_RESPONSE, .direct_status = rows[i].status,
+					       .direct_body = {"HTTP/1.1 200 forged", 19}};
+		if (i)
+			data_plane_publish(&served->plane);
+		else
+			served_listen(served);
+		snprintf(text, sizeof(text), "%s /x HTTP/1.1\r\nHost: reviews\r\nConnection: close\r\n\r\n", rows[i].method);
+		fd = raw_connect(served->port);
+		raw_say(fd, text);
+		raw_rest(fd, got, sizeof(got));
+		close(fd);
+		if (strncmp(got, rows[i].head, strlen(rows[i].head)) != 0 || !strstr(got, "\r\n\r\n") ||
+		    strstr(got, "\r\n\r\n")[4])
+			fail_msg("%s to %u: \"%s\"", rows[i].method, rows[i].status, got);
+	}
+}
+
+/* Nor has a refusal one where only the head was asked for. */
+static void test_refused_head(void **state)
+{
+	struct served *served = *state;
+	struct h2_peer peer;
+	char got[4096];
+	int fd;
+
+	served->deny = true;
+	served_listen(served);
+	fd = raw_connect(served->port);
+	raw_say(fd, "HEAD /x HTTP/1.1\r\nHost: reviews\r\nConnection: close\r\n\r\n");
+	raw_rest(fd, got, sizeof(got));
+	close(fd);
+	if (!strstr(got, "HTTP/1.1 403 ") || !strstr(got, "content-length: 19\r\n") || strstr(got, "\r\n\r\n")[4])
+		fail_msg("\"%s\"", got);
+	served_connect(served, &peer);
+	h2_headers(&peer.out, 1, H2_WHOLE, ":method: HEAD\n:scheme: http\n:authority: reviews\n:path: /x\n");
+	assert_true(h2_peer_sync(&peer));
+	served_assert_heard(&peer, "headers 1 :status=403");
+	assert_null(strstr(h2_peer_until(&peer, "settings"), "data 1 "));
+	served_disconnect(&peer);
 }
 
 static void test_redirect(void **state)
@@ -144,7 +201,8 @@ static void test_client(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(test_listener), CASE(test_direct_answer), CASE(test_redirect), CASE(test_tls_is_required), CASE(test_client),
+		CASE(test_listener), CASE(test_direct_answer), CASE(test_answers_without_body), CASE(test_refused_head),
+		CASE(test_redirect), CASE(test_tls_is_required), CASE(test_client),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
