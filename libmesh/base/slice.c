@@ -5,28 +5,46 @@
 #include <stdatomic.h>
 #include <sys/random.h>
 
+static bool equal_few(const char *a, const char *b, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (mesh_char_lower(a[i]) != mesh_char_lower(b[i]))
+			return false;
+	return true;
+}
+
+/* Nearly always the case is the same too. */
+static inline bool equal_8(const char *a, const char *b)
+{
+	uint64_t x, y;
+
+	memcpy(&x, a, 8);
+	memcpy(&y, b, 8);
+	return x == y || (!((x ^ y) & ~0x2020202020202020u) && equal_few(a, b, 8));
+}
+
+static inline bool equal_4(const char *a, const char *b)
+{
+	uint32_t x, y;
+
+	memcpy(&x, a, 4);
+	memcpy(&y, b, 4);
+	return x == y || (!((x ^ y) & ~0x20202020u) && equal_few(a, b, 4));
+}
+
+/* Several bytes at a time; what is left at the end is compared together with some that were already. */
 bool mesh_bytes_equal_fold(const char *a, const char *b, size_t len)
 {
 	size_t i = 0;
 
-	/* nearly always the case is the same too: eight bytes at a time while that holds */
-	for (; len - i >= 8; i += 8) {
-		uint64_t x, y;
-
-		memcpy(&x, a + i, 8);
-		memcpy(&y, b + i, 8);
-		if (x == y)
-			continue;
-		if ((x ^ y) & ~0x2020202020202020u)
+	if (len < 4)
+		return equal_few(a, b, len);
+	if (len < 8)
+		return equal_4(a, b) && equal_4(a + len - 4, b + len - 4);
+	for (; len - i >= 8; i += 8)
+		if (!equal_8(a + i, b + i))
 			return false;
-		for (size_t j = i; j < i + 8; j++)
-			if (mesh_char_lower(a[j]) != mesh_char_lower(b[j]))
-				return false;
-	}
-	for (; i < len; i++)
-		if (mesh_char_lower(a[i]) != mesh_char_lower(b[i]))
-			return false;
-	return true;
+	return i == len || equal_8(a + len - 8, b + len - 8);
 }
 
 int mesh_slice_compare(struct mesh_slice a, struct mesh_slice b)

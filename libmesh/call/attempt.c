@@ -51,6 +51,8 @@ void mesh_attempt_report_head(struct attempt *attempt, const struct http_head *h
 		.took_ns = attempt->active_ns - attempt->begun_ns,
 	};
 
+	if (outcome.status < 500 && !mesh_cluster_learns(attempt->endpoint->cluster))
+		return;
 	mesh_endpoint_report(attempt->endpoint, &outcome);
 }
 
@@ -244,11 +246,12 @@ void mesh_attempt_start(struct mesh_call *call)
 	struct client_call *client = &call->client;
 	struct attempt *attempt = attempt_new(call);
 	struct retry_outcome outcome = {.unprocessed = true};
-	struct why why = {{0}};
+	struct why why; /* long, and mostly nothing is said */
 	struct connection *connection;
 	struct pool *pool;
 	int rc;
 
+	why.text[0] = 0;
 	if (!attempt) {
 		mesh_call_finish(call, MESH_ERROR_NOMEM, NULL);
 		return;

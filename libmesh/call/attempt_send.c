@@ -80,11 +80,12 @@ static int tell_timeout(struct mesh_call *call)
 {
 	const struct client_call *client = &call->client;
 	uint64_t limit = client->per_try_ns && !client->hedged ? client->per_try_ns : client->response_ns;
-	uint64_t gone = client->ended_ns ? mesh_loop_now_ns(call->worker->env.loop) - client->ended_ns : 0;
-	uint64_t left = client->response_ns > gone ? client->response_ns - gone : 0;
+	uint64_t gone, left;
 
 	if (!limit || client->http->suppress_envoy_headers)
 		return 0;
+	gone = client->ended_ns ? mesh_loop_now_ns(call->worker->env.loop) - client->ended_ns : 0;
+	left = client->response_ns > gone ? client->response_ns - gone : 0;
 	if (client->response_ns && left < limit)
 		limit = left;
 	return set_number(call, &call->request.headers, MESH_SLICE("x-envoy-expected-rq-timeout-ms"),
@@ -108,7 +109,8 @@ static int attempt_activate(struct attempt *attempt, struct why *why)
 	mesh_counter_add(&cluster->stats->rq_total, 1);
 	atomic_fetch_add_explicit(&attempt->endpoint->shared->active, 1, memory_order_relaxed);
 	atomic_fetch_add_explicit(&attempt->endpoint->shared->rq_total, 1, memory_order_relaxed);
-	mesh_endpoint_connected(attempt->endpoint, false);
+	if (cluster->config->outlier.on)
+		mesh_endpoint_connected(attempt->endpoint, false);
 	return 0;
 }
 
@@ -201,10 +203,12 @@ bool mesh_attempt_send(struct attempt *attempt, struct connection *connection)
 {
 	struct mesh_call *call = attempt->call;
 	struct retry_outcome outcome = {.unprocessed = true};
-	struct why why = {{0}};
+	struct why why; /* long, and mostly nothing is said */
 	bool used;
-	int rc = attempt_activate(attempt, &why);
+	int rc;
 
+	why.text[0] = 0;
+	rc = attempt_activate(attempt, &why);
 	if (rc) {
 		outcome.error = rc;
 		mesh_attempt_failed(attempt, &outcome, why.text);

@@ -48,7 +48,8 @@ static void call_recycle(struct mesh_call *call)
 	body = call->body;
 	scratch = call->scratch;
 	out = call->out;
-	memset(call, 0, sizeof(*call));
+	/* what a client's call alone has was never written by a server's */
+	memset(call, 0, call->server ? offsetof(struct mesh_call, serve) + sizeof(call->serve) : sizeof(*call));
 	call->mesh = mesh;
 	call->worker = worker;
 	call->arena = arena;

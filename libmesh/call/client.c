@@ -283,8 +283,11 @@ static void deliver_local(struct loop_task *task)
 
 void mesh_client_answer(struct mesh_call *call, int status, struct mesh_slice body)
 {
+	/* nothing comes with these, whatever the route would say */
+	bool empty = status == 204 || status == 304 || mesh_slice_equal(call->request.method, MESH_SLICE("HEAD"));
+
 	call->response.status = status;
-	call->client.local_body = body;
+	call->client.local_body = empty ? (struct mesh_slice){NULL, 0} : body;
 	call->result.local_status = status;
 	call->client.local.run = deliver_local;
 	mesh_loop_defer(call->worker->env.loop, &call->client.local);

@@ -47,10 +47,19 @@ struct mesh_slice mesh_egress_ip(const struct mesh_call *call, char room[MESH_AD
 
 static void go_on(struct egress *egress)
 {
-	if (egress->early)
-		mesh_client_begin(egress->call);
+	struct mesh_call *call = egress->call;
+	struct cluster *cluster = call->client.cluster;
+
+	if (egress->early) {
+		mesh_client_begin(call);
+		return;
+	}
+	/* the endpoints of now, the decisions of then: as after a back-off */
+	mesh_worker_refresh(call->worker);
+	if (mesh_cluster_get(&call->worker->env, cluster->name, mesh_slice_hash(cluster->name), &cluster))
+		mesh_call_finish(call, MESH_ERROR_NO_ENDPOINT, "the cluster left the configuration while an address was looked up");
 	else
-		mesh_client_set_out(egress->call);
+		mesh_client_set_out(call);
 }
 
 static void found(struct lookup_waiter *waiter, int error, const struct address *address, const char *why)

@@ -123,19 +123,22 @@ static bool give_piece(struct shadow *shadow, size_t limit)
 	size_t kept = waiting(call);
 	bool last;
 	struct mesh_slice piece = missing(shadow, kept < limit ? limit - kept : 0, &last);
+	bool outer = call->in_api;
 	int rc = 0;
 
 	if (!piece.len && !last)
 		return false;
 	shadow->given += piece.len;
 	shadow->ended = last;
+	call->in_api = true; /* what is sent at once may fail at once: told later, with the call still there */
 	if (piece.len || !client->want_trailers)
 		rc = mesh_client_put(call, piece, last && !client->want_trailers);
-	if (!rc && last && client->want_trailers)
+	if (!rc && last && client->want_trailers && alive(shadow))
 		rc = mesh_client_send_trailers(call, client->trailers.items, client->trailers.count);
+	call->in_api = outer;
 	if (rc)
 		end_shadow(shadow, rc, NULL);
-	return !rc && !last;
+	return !rc && !last && alive(shadow);
 }
 
 static void give(struct shadow *shadow)

@@ -7,6 +7,8 @@
 
 #include "policy/rewrite.h"
 
+static const uint64_t ns_per_ms = 1000000;
+
 /* "host" is "host-shadow", "host:port" is "host-shadow:port". */
 static struct mesh_slice mark_authority(struct mesh_slice authority, struct arena *arena)
 {
@@ -75,6 +77,21 @@ static int mark_headers(struct mesh_call *shadow)
 	return failed || !own.data ? MESH_ERROR_NOMEM : mesh_headers_set(headers, &shadow->arena, name, own);
 }
 
+/* A copy has no limit on its tries, but says what the request itself was told of that, where nothing limits the whole. */
+static int tell_timeout(const struct mesh_call *call, struct mesh_call *shadow)
+{
+	const struct client_call *client = &call->client;
+	struct mesh_slice value;
+
+	if (!client->per_try_ns || client->response_ns || client->hedged || client->http->suppress_envoy_headers)
+		return 0;
+	value = mesh_arena_printf(&shadow->arena, "%llu",
+				  (unsigned long long)(client->per_try_ns + ns_per_ms - 1) / ns_per_ms);
+	return value.data ? mesh_headers_set(&shadow->request.headers, &shadow->arena,
+					     MESH_SLICE("x-envoy-expected-rq-timeout-ms"), value)
+			  : MESH_ERROR_NOMEM;
+}
+
 int mesh_mirror_request(struct mesh_call *call, const struct headers *headers, const struct mirror_policy *policy,
 			struct mesh_call *shadow)
 {
@@ -97,6 +114,8 @@ int mesh_mirror_request(struct mesh_call *call, const struct headers *headers, c
 		rc = mesh_headers_add_copy(&head->headers, arena, headers->items[i].name, headers->items[i].value);
 	if (rc || failed || !head->authority.data)
 		return MESH_ERROR_NOMEM;
-	rc = policy->change_count ? change_headers(call, policy, shadow) : 0;
+	rc = tell_timeout(call, shadow);
+	if (!rc && policy->change_count)
+		rc = change_headers(call, policy, shadow);
 	return rc ? rc : mark_headers(shadow);
 }

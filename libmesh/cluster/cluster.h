@@ -156,6 +156,11 @@ struct endpoint_outcome {
 	uint64_t took_ns;     /* from the request's head to the response's; 0: no response */
 };
 void mesh_endpoint_report(struct endpoint *endpoint, const struct endpoint_outcome *outcome); /* outcome.c */
+/* Somebody asks for good answers, too: else there is no need to report them. */
+static inline bool mesh_cluster_learns(const struct cluster *cluster)
+{
+	return cluster->config->outlier.on || cluster->config->balance.ewma.on || cluster->env->peak_ewma;
+}
 /*
  * A connection to it is there for somebody: a request, whose outcome is reported too, or (`final`) a stream of bytes, whose
  * outcome this is.

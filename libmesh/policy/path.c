@@ -322,6 +322,8 @@ int mesh_path_normalize(const struct http_config *http, struct arena *arena, str
 
 	if (mark >= 0)
 		path->len = (size_t)mark;
+	if (http->escaped_slashes == ESCAPED_SLASHES_KEEP && !http->normalize_path && !http->merge_slashes)
+		return PATH_GOOD;
 	if (!path->len || mesh_slice_equal(*path, MESH_SLICE("*")))
 		return PATH_GOOD;
 	mark = mesh_slice_find(*path, '?');

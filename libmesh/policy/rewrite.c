@@ -141,14 +141,22 @@ static int change_all(struct headers *headers, struct arena *arena, const struct
 }
 
 /* Most levels change nothing. */
-static bool changes_request(const struct header_mutations *level)
+static inline bool changes_request(const struct header_mutations *level)
 {
-	return level && (level->request_remove_count || level->request_add_count);
+	return level->request_remove_count | level->request_add_count;
 }
 
-static bool changes_response(const struct header_mutations *level)
+static inline bool changes_response(const struct header_mutations *level)
 {
-	return level && (level->response_remove_count || level->response_add_count);
+	return level->response_remove_count | level->response_add_count;
+}
+
+/* Every level, whatever their order. */
+static inline bool any_level(const struct rewrite *rewrite, bool (*changes)(const struct header_mutations *level))
+{
+	return changes(&rewrite->route->mutations) || (rewrite->host && changes(&rewrite->host->mutations)) ||
+	       (rewrite->config && changes(&rewrite->config->mutations)) ||
+	       (rewrite->weighted && changes(&rewrite->weighted->mutations));
 }
 
 static int replace(const struct regex *regex, struct mesh_slice text, struct mesh_slice with, struct arena *arena,
@@ -299,20 +307,42 @@ static int change_path(const struct source *source, struct arena *arena, struct 
 	return mesh_headers_set(headers, arena, MESH_SLICE("x-envoy-original-path"), before);
 }
 
+static int change_request(const struct source *source, struct arena *arena, struct headers *headers)
+{
+	const struct header_mutations *list[LEVELS];
+	int rc = 0;
+
+	levels(source->rewrite, list);
+	for (int i = 0; i < LEVELS && !rc; i++)
+		if (list[i])
+			rc = change_all(headers, arena,
+					&(struct changes){list[i]->request_remove, list[i]->request_remove_count,
+							  list[i]->request_add, list[i]->request_add_count},
+					source);
+	return rc;
+}
+
+static int change_response(const struct source *source, struct arena *arena, struct headers *headers)
+{
+	const struct header_mutations *list[LEVELS];
+	int rc = 0;
+
+	levels(source->rewrite, list);
+	for (int i = 0; i < LEVELS && !rc; i++)
+		if (list[i])
+			rc = change_all(headers, arena,
+					&(struct changes){list[i]->response_remove, list[i]->response_remove_count,
+							  list[i]->response_add, list[i]->response_add_count},
+					source);
+	return rc;
+}
+
 int mesh_rewrite_request(const struct rewrite *rewrite, struct arena *arena, struct mesh_slice *authority,
 			 struct mesh_slice *path, struct headers *headers)
 {
 	const struct source source = {.rewrite = rewrite, .authority = authority, .path = path, .request = headers};
-	const struct header_mutations *list[LEVELS];
-	int rc = 0;
+	int rc = any_level(rewrite, changes_request) ? change_request(&source, arena, headers) : 0;
 
-	levels(rewrite, list);
-	for (int i = 0; i < LEVELS && !rc; i++)
-		if (changes_request(list[i]))
-			rc = change_all(headers, arena,
-					&(struct changes){list[i]->request_remove, list[i]->request_remove_count,
-							  list[i]->request_add, list[i]->request_add_count},
-					&source);
 	if (!rc)
 		rc = change_authority(&source, arena, authority, headers);
 	return rc ? rc : change_path(&source, arena, path, headers);
@@ -320,18 +350,7 @@ int mesh_rewrite_request(const struct rewrite *rewrite, struct arena *arena, str
 
 int mesh_rewrite_response(const struct rewrite *rewrite, struct arena *arena, struct headers *headers)
 {
-	const struct source source = {.rewrite = rewrite, .response = headers};
-	const struct header_mutations *list[LEVELS];
-	int rc = 0;
-
-	if (rewrite->route->redirect_to_tls) /* of no route's */
+	if (!any_level(rewrite, changes_response) || rewrite->route->redirect_to_tls) /* of no route's */
 		return 0;
-	levels(rewrite, list);
-	for (int i = 0; i < LEVELS && !rc; i++)
-		if (changes_response(list[i]))
-			rc = change_all(headers, arena,
-					&(struct changes){list[i]->response_remove, list[i]->response_remove_count,
-							  list[i]->response_add, list[i]->response_add_count},
-					&source);
-	return rc;
+	return change_response(&(struct source){.rewrite = rewrite, .response = headers}, arena, headers);
 }

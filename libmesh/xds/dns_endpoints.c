@@ -142,15 +142,14 @@ int mesh_dns_endpoints(const struct mesh_mem *mem, const struct cluster_config *
 	struct endpoint_set *from = cluster->inline_endpoints;
 	struct endpoint_set *set = mesh_config_object_new(mem, sizeof(*set), cluster->object.item.name);
 	struct building b = {.set = set, .cluster = cluster, .next = answers};
-	struct config_object own;
 	int rc;
 
 	if (!set)
 		return MESH_ERROR_NOMEM;
-	own = set->object;
-	*set = *from;
-	set->object = own;
-	set->count = set->endpoint_count = 0;
+	/* not the whole of it: workers count who holds `from` meanwhile */
+	set->priority_count = from->priority_count;
+	set->overprovisioning = from->overprovisioning;
+	set->weighted_priority_health = from->weighted_priority_health;
 	rc = keep_configured(set, from);
 	set->localities = mesh_arena_array(&set->object.arena, from->count ? from->count : 1, sizeof(*set->localities));
 	if (!set->localities)

@@ -88,7 +88,7 @@ class MutualTls(MeshTest):
         self.addCleanup(self.lab.delete, objects)
         self.apply(*objects)
         result = self.call_shop(directory / "thief", "thief", lambda result: result["status"] == "PEER_IDENTITY")
-        self.assertEqual((result["flag"], result["http_status"]), ("UF", 0), result)
+        self.assertEqual((result["flag"], result["http_status"]), ("UF,URX", 0), result)
         result = self.call_shop(directory / "shop", "shop", good)
         self.assertEqual(result["peer_identity"], self.lab.pods["shop-1"].identity)
 

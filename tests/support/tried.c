@@ -41,9 +41,12 @@ static void *entertain(void *argument)
 {
 	struct guest *guest = argument;
 
+	struct tried *tried = (struct tried *)guest->server->user;
+
 	serve(guest->server, guest->fd, guest->number);
 	close(guest->fd);
 	free(guest);
+	atomic_fetch_sub(&tried->guests, 1);
 	return NULL;
 }
 
@@ -54,8 +57,16 @@ void tried_serve_all(struct raw_server *server, int fd, unsigned number)
 	pthread_t thread;
 
 	*guest = (struct guest){server, dup(fd), number};
-	if (!pthread_create(&thread, NULL, entertain, guest))
-		pthread_detach(thread);
+	atomic_fetch_add(&((struct tried *)server->user)->guests, 1);
+	assert_int_equal(pthread_create(&thread, NULL, entertain, guest), 0);
+	pthread_detach(thread);
+}
+
+const char *tried_request(struct tried *tried, unsigned number)
+{
+	/* counted behind what was seen of it */
+	assert_true(atomic_load(&tried->asked[0]) + atomic_load(&tried->asked[1]) > number);
+	return tried->seen[number];
 }
 
 static void edit_routes(struct data_plane *plane, struct route_config *routes, bool inbound)
@@ -134,6 +145,8 @@ int tried_close(void **state)
 	data_plane_close(&tried->plane);
 	for (int i = 0; i < 2; i++)
 		raw_server_stop(&tried->servers[i]);
+	while (atomic_load(&tried->guests)) /* their clients are gone */
+		usleep(1000);
 	assert_int_equal(atomic_load(&tried->mem.blocks), 0);
 	free(tried);
 	return 0;

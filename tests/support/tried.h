@@ -29,7 +29,8 @@ struct tried {
 	struct raw_server servers[2];
 	struct mesh_worker *worker;
 	atomic_uint requests, asked[2];             /* of all, of each */
-	char seen[TRIED_ANSWERS][4096];             /* the first of them */
+	atomic_uint guests;                         /* connections served by tried_serve_all */
+	char seen[TRIED_ANSWERS][4096];             /* the first of them: tried_request */
 	struct tried_answer answers[TRIED_ANSWERS]; /* the last is for all behind it */
 	bool high, hedged, timeout_retry;
 	struct circuit_breaker breaker_high;
@@ -38,6 +39,7 @@ struct tried {
 	bool keepalive, priorities, bound;
 };
 
+const char *tried_request(struct tried *tried, unsigned number); /* one that was answered, as it came */
 int tried_open(void **state);
 int tried_close(void **state);
 void tried_begin(struct tried *tried); /* publishes; the worker is there from then on */

@@ -26,7 +26,7 @@ static void test_hedge_the_second_wins(void **state)
 
 	tried->plane.retry = &hedge_retry;
 	tried->hedged = true;
-	tried->answers[0].after_ms = 600;
+	tried->answers[0].after_ms = 800;
 	tried_begin(tried);
 	assert_in_range(tried_expect(tried_start(tried), 0, 200, 2, "-"), 50000, 500000);
 	tried_counted(tried, "upstream_rq_total", "2");
@@ -88,10 +88,10 @@ static void test_hedge_all_bad(void **state)
 
 static unsigned seen_number(struct tried *tried, unsigned request, const char *name)
 {
-	const char *at = strcasestr(tried->seen[request], name);
+	const char *at = strcasestr(tried_request(tried, request), name);
 
 	if (!at)
-		fail_msg("no %s in %s", name, tried->seen[request]);
+		fail_msg("no %s in %s", name, tried_request(tried, request));
 	return (unsigned)strtoul(at + strlen(name), NULL, 10);
 }
 
@@ -101,19 +101,19 @@ static void test_a_try_says_how_long_it_may_take(void **state)
 	struct retry_config retry = hedge_retry;
 	struct tried *tried = *state;
 
-	retry.per_try_timeout_ns = 100 * TRIED_MS;
+	retry.per_try_timeout_ns = 500 * TRIED_MS;
 	tried->plane.retry = &retry;
-	tried->plane.timeout_ns = 160 * TRIED_MS;
-	tried->answers[0].after_ms = 140;
+	tried->plane.timeout_ns = 900 * TRIED_MS;
+	tried->answers[0].after_ms = 800;
 	tried->timeout_retry = true;
 	tried_begin(tried);
 	tried_expect(tried_start(tried), 0, 200, 2, "-");
-	assert_int_equal(seen_number(tried, 0, "x-envoy-expected-rq-timeout-ms: "), 100);
-	assert_in_range(seen_number(tried, 1, "x-envoy-expected-rq-timeout-ms: "), 20, 60);
+	assert_int_equal(seen_number(tried, 0, "x-envoy-expected-rq-timeout-ms: "), 500);
+	assert_in_range(seen_number(tried, 1, "x-envoy-expected-rq-timeout-ms: "), 1, 400); /* less than a try may take: what is left */
 	assert_int_equal(seen_number(tried, 0, "x-envoy-attempt-count: "), 1);
 	assert_int_equal(seen_number(tried, 1, "x-envoy-attempt-count: "), 2);
-	assert_null(strcasestr(tried->seen[0], "x-envoy-is-timeout-retry"));
-	assert_non_null(strcasestr(tried->seen[1], "x-envoy-is-timeout-retry: true\r\n"));
+	assert_null(strcasestr(tried_request(tried, 0), "x-envoy-is-timeout-retry"));
+	assert_non_null(strcasestr(tried_request(tried, 1), "x-envoy-is-timeout-retry: true\r\n"));
 }
 
 /* Without it the same try is given up. */

@@ -263,6 +263,35 @@ static void test_redirects(void **state)
 	}
 }
 
+/* A route's own answer is a body less for HEAD and for a status that has none. */
+static void test_own_answer(void **state)
+{
+	struct house *house = *state;
+	static const struct {
+		uint32_t status;
+		const char *method, *body;
+	} rows[] = {{200, "GET", "said"}, {200, "HEAD", ""}, {204, "GET", ""}, {304, "GET", ""}, {503, "POST", "said"}};
+	struct route route = {.kind = ROUTE_DIRECT_RESPONSE, .match = {.kind = PATH_MATCH_PREFIX, .path = {"/", 1}},
+			      .direct_body = {"said", 4}};
+
+	house->route = &route;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct mesh_request request = {.size = sizeof(request), .method = text(rows[i].method),
+					       .authority = text("reviews:9080")};
+		struct mesh_call *made;
+
+		route.direct_status = rows[i].status;
+		data_plane_publish(&house->plane);
+		assert_int_equal(mesh_call_start(house->plane.mesh, &request, NULL, NULL, &made), 0);
+		assert_int_equal(mesh_call_wait(made, 10000), 0);
+		assert_int_equal(mesh_call_result(made)->http_status, rows[i].status);
+		if (!mesh_slice_equal(mesh_call_body(made), text(rows[i].body)))
+			fail_msg("%s, %u: %zu bytes", rows[i].method, rows[i].status, mesh_call_body(made).len);
+		mesh_call_release(made);
+	}
+	house->route = NULL;
+}
+
 static void test_no_such_cluster(void **state)
 {
 	struct house *house = *state;
@@ -317,7 +346,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(test_a_peer_does_not_say), CASE(test_no_forged_certificate_without_policy),
 		CASE(test_knobs_are_for_us),    CASE(test_redirects),
-		CASE(test_no_such_cluster),     cmocka_unit_test(test_keepalive),
+		CASE(test_own_answer),          CASE(test_no_such_cluster),
+		cmocka_unit_test(test_keepalive),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

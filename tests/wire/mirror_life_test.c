@@ -290,6 +290,36 @@ static void test_no_memory(void **state)
 	}
 }
 
+/* Takes the head and goes away when nobody looks. */
+static void reset_behind_the_head(struct raw_server *server, int fd, unsigned number)
+{
+	struct mirror_peer *peer = (struct mirror_peer *)server->user;
+	char head[4096] = "";
+
+	raw_until(fd, head, sizeof(head), "\r\n\r\n");
+	atomic_fetch_add(&peer->requests, 1);
+	usleep(100000);
+	raw_reset(fd);
+}
+
+/* The shadow ends at once as a piece of the body is sent to it, inside the application's own call. */
+static void test_a_shadow_ends_as_it_is_fed(void **state)
+{
+	struct mirror_scene *scene = *state;
+	struct mesh_request request = {.size = sizeof(request), .method = mesh_slice_of("PUT"), .more_body = true};
+	struct mesh_call *call;
+
+	scene->other.server.serve = reset_behind_the_head;
+	mirror_scene_publish(scene);
+	call = mirror_scene_start(scene, &request);
+	mirror_scene_await(scene, &scene->other, 1);
+	usleep(300000);
+	assert_int_equal(mesh_call_send(call, mesh_slice_of("hello"), false), 0);
+	assert_int_equal(mesh_call_send(call, mesh_slice_of("world"), true), 0);
+	mirror_scene_expect(call, 0, 200);
+	mirror_scene_await_shadows(scene, 0);
+}
+
 #define CASE(test) cmocka_unit_test_setup_teardown(test, mirror_scene_open, mirror_scene_close)
 
 int main(void)
@@ -306,6 +336,7 @@ int main(void)
 		CASE(test_http2),
 		cmocka_unit_test_setup_teardown(test_grpc, grpc_fixture_setup, grpc_fixture_teardown),
 		CASE(test_no_memory),
+		CASE(test_a_shadow_ends_as_it_is_fed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
