@@ -114,13 +114,23 @@ def _call_argv(url, options):
     return [program("call"), *options, "--json", url]
 
 
-def call(pod, url=ECHO_URL, *options, env=None, exits=(0, 1)):
-    """Runs mesh-call in a pod to its end; its results, in the order in which they came."""
+def _run_call(pod, url, options, env, exits):
+    """What mesh-call says, run in a pod to its end."""
     done = subprocess.run(pod.command(_call_argv(url, options)), env=pod.environment(env), capture_output=True,
                           text=True, timeout=120, check=False)
     if done.returncode not in exits:
         raise AssertionError(f"mesh-call ended with {done.returncode}: {done.stderr[-3000:]}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return done.stdout
+
+
+def call(pod, url=ECHO_URL, *options, env=None, exits=(0, 1)):
+    """Runs mesh-call in a pod to its end; its results, in the order in which they came."""
+    return [json.loads(line) for line in _run_call(pod, url, options, env, exits).splitlines()]
+
+
+def explain(pod, url=ECHO_URL, *options):
+    """What would become of a call, and why; nothing is sent."""
+    return json.loads(_run_call(pod, url, ["--explain", *options], None, (0,)))
 
 
 def call_that_cannot_join(pod, env=None):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does the client route, retry and give up as VirtualService and DestinationRule say?"""
 
-from harness import ECHO_URL, ENVOY_FILTER, NETWORKING, Load, MeshTest, call, echo_of, eventually, good, header_of, last
-from harness import names, policy, split, subsets, values
+from harness import ECHO_URL, ENVOY_FILTER, NETWORKING, Load, MeshTest, call, echo_of, eventually, explain, good
+from harness import header_of, last, names, policy, split, subsets, values
 
 
 def virtual_service(*http):
@@ -41,6 +41,30 @@ class Routing(MeshTest):
         for _ in range(3):
             self.assertEqual(names([self.call(url=ECHO_URL + "/new/x")]), {"echo-v2"})
             self.assertEqual(names([self.call("-H", "x-user: jasonx", url=ECHO_URL + "/newer")]), {"echo-v1"})
+
+    def test_a_decision_is_explained(self):
+        """Before it is made, as it is made then, and without asking anybody."""
+        self.apply(subsets())
+        self.apply(virtual_service(
+            {"name": "jasons", "match": [{"headers": {"x-user": {"exact": "jason"}}}], "route": to("v2")},
+            {"name": "rest", "route": to("v1"), "timeout": "7s", "retries": {"attempts": 4, "retryOn": "5xx"}}))
+        eventually(lambda: names([self.call("-H", "x-user: jason")]) == {"echo-v2"}
+                   and names([self.call()]) == {"echo-v1"}, "the header decides")
+        told = explain(self.client)
+        self.assertEqual(told["virtual_host"]["name"], "echo.default.svc.cluster.local:8080")
+        self.assertEqual([one["because"] for one in told["routes_passed_over"]],
+                         ["header x-user: wanted exactly \"jason\""])
+        self.assertEqual(told["route"]["name"], "rest")
+        self.assertEqual(told["cluster"]["name"], "outbound|8080|v1|echo.default.svc.cluster.local")
+        self.assertEqual((told["timeouts"]["response"], told["retry"]["retries"], told["retry"]["on"]),
+                         ("7000.000 ms", 4, ["5xx"]))
+        self.assertEqual((told["connection"]["tls"], told["connection"]["sni"]),
+                         ("mutual TLS", "outbound_.8080_.v1_.echo.default.svc.cluster.local"))
+        self.assertIn(self.echo.identity, told["connection"]["peer_names"])
+        self.assertEqual(told["connection"]["endpoint"], self.call()["endpoint"])
+        self.assertEqual(explain(self.client, ECHO_URL, "-H", "x-user: jason")["route"]["name"], "jasons")
+        lost = explain(self.client, "http://nobody.example:8080/")
+        self.assertTrue("error" in lost or lost["cluster"]["name"] == "PassthroughCluster", lost)
 
     def test_no_route_is_not_a_guess(self):
         self.apply(virtual_service({"match": [{"uri": {"exact": "/only"}}],
