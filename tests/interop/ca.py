@@ -40,10 +40,10 @@ def create(directory):
     (directory / "cert-chain.pem").write_text(intermediate + root)
 
 
-def leaf(directory, authority, uri):
-    """Leaves leaf.key and leaf.crt, signed by the authority in that directory, for whoever `uri` names."""
+def leaf(directory, authority, name, kind="URI"):
+    """Leaves leaf.key and leaf.crt, signed by the authority in that directory, for whoever the URI or DNS `name` is."""
     directory.mkdir(parents=True)
-    (directory / "leaf.ext").write_text(f"basicConstraints=critical,CA:FALSE\nsubjectAltName=critical,URI:{uri}\n"
+    (directory / "leaf.ext").write_text(f"basicConstraints=critical,CA:FALSE\nsubjectAltName=critical,{kind}:{name}\n"
                                         "extendedKeyUsage=clientAuth,serverAuth\n")
     _openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "leaf.key", "-out", "leaf.csr", "-subj", "/",
              cwd=directory)
