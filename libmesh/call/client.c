@@ -226,7 +226,7 @@ static int join_cookies(struct mesh_call *call)
 	for (size_t i = 0; i < headers->count; i++) {
 		struct mesh_slice value = headers->items[i].value;
 
-		if (!value.len || !mesh_slice_equal_fold(headers->items[i].name, MESH_SLICE("cookie")))
+		if (!mesh_slice_equal_fold(headers->items[i].name, MESH_SLICE("cookie")))
 			continue;
 		if (all.len)
 			value = mesh_arena_printf(&call->arena, "%.*s; %.*s", (int)all.len, all.data, (int)value.len, value.data);
@@ -235,7 +235,7 @@ static int join_cookies(struct mesh_call *call)
 		all = value;
 	}
 	if (all.len)
-		return mesh_headers_set(headers, &call->arena, MESH_SLICE("cookie"), all);
+		return mesh_headers_set(headers, &call->arena, MESH_SLICE("cookie"), mesh_slice_trim(all));
 	mesh_headers_remove(headers, MESH_SLICE("cookie"));
 	return 0;
 }

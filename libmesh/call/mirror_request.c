@@ -77,7 +77,7 @@ static int mark_headers(struct mesh_call *shadow)
 	return failed || !own.data ? MESH_ERROR_NOMEM : mesh_headers_set(headers, &shadow->arena, name, own);
 }
 
-/* A copy has no limit on its tries, but says what the request itself was told of that, where nothing limits the whole. */
+/* A copy has no limit on its tries, but says what the request was told of that, where nothing limits the whole. */
 static int tell_timeout(const struct mesh_call *call, struct mesh_call *shadow)
 {
 	const struct client_call *client = &call->client;

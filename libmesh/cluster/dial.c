@@ -273,7 +273,7 @@ static int open_one(struct dial *dial, struct mesh_slice alpn, struct why *why)
 
 	if (!dial->aside)
 		mesh_counter_add(&cluster->stats->cx_total, 1);
-	rc = mesh_socket_connect_from(cluster->config->bind.len ? &cluster->config->bind : NULL, cluster->config->bind_anywhere,
+	rc = mesh_socket_connect(cluster->config->bind.len ? &cluster->config->bind : NULL, cluster->config->bind_anywhere,
 				      dial->address ? dial->address : &endpoint->address, &fd, why);
 	if (!rc && cluster->config->tcp_keepalive)
 		mesh_socket_keepalive(fd, cluster->config->tcp_keepalive_probes, cluster->config->tcp_keepalive_time_s,

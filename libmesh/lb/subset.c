@@ -214,11 +214,6 @@ void mesh_lb_subsets_free(struct lb_subsets *subsets)
 	mesh_mem_free(subsets->mem, subsets);
 }
 
-size_t mesh_lb_subsets_count(const struct lb_subsets *subsets)
-{
-	return subsets->count;
-}
-
 /* ---- a pick */
 
 static int64_t pick_from(struct lb_subset *subset, struct lb_draw *draw)

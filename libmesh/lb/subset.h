@@ -16,6 +16,5 @@ void mesh_lb_subsets_free(struct lb_subsets *subsets); /* NULL allowed */
 /* Health of some endpoints changed: only subsets that have them are made anew. `all`: all are. NOMEM keeps the others. */
 int mesh_lb_subsets_update(struct lb_subsets *subsets, const struct lb_sources *from, struct rand *rand, bool all);
 int64_t mesh_lb_subsets_pick(struct lb_subsets *subsets, struct lb_draw *draw); /* an index, or NO_ENDPOINT */
-size_t mesh_lb_subsets_count(const struct lb_subsets *subsets);
 
 #endif

@@ -48,12 +48,7 @@ static int bind_to(int fd, const struct address *from, bool anywhere, struct why
 	return mesh_why(why, MESH_ERROR_CONNECT, "connect from %s: %s", text, strerror(errno));
 }
 
-int mesh_socket_connect(const struct address *to, int *result, struct why *why)
-{
-	return mesh_socket_connect_from(NULL, false, to, result, why);
-}
-
-int mesh_socket_connect_from(const struct address *from, bool anywhere, const struct address *to, int *result, struct why *why)
+int mesh_socket_connect(const struct address *from, bool anywhere, const struct address *to, int *result, struct why *why)
 {
 	char text[MESH_ADDRESS_TEXT_BYTES];
 	int fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), error;

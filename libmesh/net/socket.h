@@ -6,9 +6,8 @@
 #include "base/address.h"
 #include "base/why.h"
 
-int mesh_socket_connect(const struct address *to, int *fd, struct why *why); /* under way when it returns 0; CONNECT, SYSTEM */
-/* The same from an address of ours, or with `anywhere` from any. */
-int mesh_socket_connect_from(const struct address *from, bool anywhere, const struct address *to, int *fd, struct why *why);
+/* Under way when it returns 0. `from`: an address of ours, with `anywhere` any; NULL: as the system chooses. CONNECT, SYSTEM */
+int mesh_socket_connect(const struct address *from, bool anywhere, const struct address *to, int *fd, struct why *why);
 int mesh_socket_listen(const struct address *at, int backlog, bool reuse_port, int *fd, struct why *why); /* BIND, SYSTEM */
 int mesh_socket_accept(int listener, int *fd, struct address *from); /* AGAIN, SYSTEM (descriptor limit: try later) */
 /* Probes a silent peer; 0: as the system does. A socket that refuses is none the worse. */

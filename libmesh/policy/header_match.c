@@ -74,20 +74,9 @@ static bool whole_value(const struct route_request *request, struct mesh_slice n
 	return value->data != NULL;
 }
 
-int mesh_header_value(const struct route_request *request, struct mesh_slice name, struct arena *scratch,
-		      struct mesh_slice *value)
-{
-	bool failed = false;
-
-	*value = (struct mesh_slice){NULL, 0};
-	if (!whole_value(request, name, value) && request->headers)
-		*value = mesh_headers_joined(request->headers, scratch, name, &failed);
-	return failed ? MESH_ERROR_NOMEM : MESH_OK;
-}
-
 /*
- * Those of an Envoy with all its extensions, asked one by one (tests/interop/differential) but for what its own hop never
- * lets through.
+ * Those of an Envoy with all its extensions, asked one by one (tests/interop/differential) but for what its own hop
+ * never lets through.
  */
 bool mesh_header_kept_once(struct mesh_slice name)
 {
@@ -113,6 +102,38 @@ bool mesh_header_kept_once(struct mesh_slice name)
 	return false;
 }
 
+/* All values as one: of what is kept once those that are not empty, else all. */
+static struct mesh_slice joined(const struct headers *headers, struct arena *scratch, struct mesh_slice name,
+				bool *failed)
+{
+	struct mesh_slice all = MESH_SLICE("");
+
+	if (mesh_headers_count(headers, name) < 2 || !mesh_header_kept_once(name))
+		return mesh_headers_joined(headers, scratch, name, failed);
+	for (size_t i = 0; i < headers->count && !*failed; i++) {
+		struct mesh_slice value = headers->items[i].value;
+
+		if (!value.len || !mesh_slice_equal_fold(headers->items[i].name, name))
+			continue;
+		if (all.len)
+			value = mesh_arena_printf(scratch, "%.*s,%.*s", (int)all.len, all.data, (int)value.len, value.data);
+		*failed = !value.data;
+		all = value;
+	}
+	return all;
+}
+
+int mesh_header_value(const struct route_request *request, struct mesh_slice name, struct arena *scratch,
+		      struct mesh_slice *value)
+{
+	bool failed = false;
+
+	*value = (struct mesh_slice){NULL, 0};
+	if (!whole_value(request, name, value) && request->headers)
+		*value = joined(request->headers, scratch, name, &failed);
+	return failed ? MESH_ERROR_NOMEM : MESH_OK;
+}
+
 static bool any_value_matches(const struct header_match *match, const struct headers *headers)
 {
 	for (size_t i = 0; i < headers->count; i++)
@@ -136,7 +157,7 @@ bool mesh_header_matches(const struct header_match *match, const struct route_re
 		return mesh_header_value_matches(match, value);
 	if (count == 1 || !mesh_header_kept_once(match->name))
 		return any_value_matches(match, request->headers);
-	value = mesh_headers_joined(request->headers, scratch, match->name, &failed);
+	value = joined(request->headers, scratch, match->name, &failed);
 	return failed ? doubt : mesh_header_value_matches(match, value);
 }
 

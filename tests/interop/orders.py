@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the lab's scripted servers are told what to be: scripted_servers.py and scripted_dns.py take orders line by line."""
+"""How scripted_servers.py and scripted_dns.py are told what to be: they take orders line by line."""
 
 import threading
 

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A DNS server that knows one name, and can be told to fail.
 
-    scripted_dns.py CONTROL NAME ADDRESS..      answers on UDP port 53 with those addresses, TTL 1 s; takes orders on port CONTROL
+    scripted_dns.py CONTROL NAME ADDRESS..      answers on UDP port 53 with those addresses, TTL 1 s
 
-An order is a line, answered with "ok": "answer", "silence" (no answer at all) or "fail" (SERVFAIL). Of other names it says
-that there are none.
+It takes orders on the port CONTROL. An order is a line, answered with "ok": "answer", "silence" (no answer at all) or
+"fail" (SERVFAIL). Of other names it says that there are none.
 """
 
 import asyncio

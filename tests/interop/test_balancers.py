@@ -75,7 +75,8 @@ class Balancers(PeerCase):
         """Both clients know of these servers and no others."""
         wanted = set(numbers)
         for kind in (LIBMESH, ENVOY):
-            eventually(lambda kind=kind: set(self.ask(kind, 30 * len(wanted))) == wanted, f"{kind} uses servers {wanted}", 30)
+            eventually(lambda kind=kind: set(self.ask(kind, 30 * len(wanted))) == wanted,
+                       f"{kind} uses servers {wanted}", 30)
 
     def consistent(self, hashing):
         """The same server for every key, before and after a host has left; only its keys move, and few others."""

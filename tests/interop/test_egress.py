@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does a call leave the mesh as outboundTrafficPolicy, ServiceEntry and DestinationRule say, with TLS where they want it?"""
+"""Does a call leave the mesh as outboundTrafficPolicy, ServiceEntry and DestinationRule say, TLS included?"""
 
 import pathlib
 import tempfile
@@ -64,8 +64,9 @@ class Egress(MeshTest):
         for name, flag in (("other.outside.test", "UF"), (HOST, "-")):
             with self.subTest(name):
                 server = self.outside.start(
-                    ["openssl", "s_server", "-accept", str(TLS_PORT), "-www", "-cert", str(directory / name / "leaf.crt"),
-                     "-key", str(directory / name / "leaf.key"), "-cert_chain", str(directory / "ca/ca-cert.pem")],
+                    ["openssl", "s_server", "-accept", str(TLS_PORT), "-www", "-cert",
+                     str(directory / name / "leaf.crt"), "-key", str(directory / name / "leaf.key"),
+                     "-cert_chain", str(directory / "ca/ca-cert.pem")],
                     "outside-tls")
                 try:
                     wait_until(lambda: TLS_PORT in netns.listening(self.outside.netns), 15, "openssl listens")

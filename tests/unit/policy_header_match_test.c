@@ -169,7 +169,7 @@ static void header_sources(void **state)
 	assert_false(equals(&request, "other", "o"));
 }
 
-/* Two fields are one value to rules for these names, as an Envoy sidecar was seen to have it, and two for the others. */
+/* Two fields are one value to rules for these names, as an Envoy sidecar was seen to have it; two for the others. */
 static void header_kept_once(void **state)
 {
 	static const char *const once[] = {
@@ -202,7 +202,27 @@ static void header_kept_once(void **state)
 	}
 }
 
-/* What cannot be joined for want of memory is as doubtful as its caller says: denied by a rule that denies, and one that allows. */
+/* An empty value adds nothing to what is kept once, and no comma. */
+static void header_kept_once_of_nothing(void **state)
+{
+	static const struct {
+		const char *values[3], *whole;
+	} rows[] = {{{"v2", "", ""}, "v2"}, {{"", "v2", ""}, "v2"}, {{"a", "", "b"}, "a,b"}, {{"", "", ""}, ""}};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct headers headers = {0};
+		struct route_request request = {.headers = &headers};
+		struct mesh_slice value;
+
+		for (size_t k = 0; k < 3; k++)
+			mesh_headers_add(&headers, &arena, S("user-agent"), S(rows[i].values[k]));
+		assert_int_equal(mesh_header_value(&request, S("user-agent"), &arena, &value), 0);
+		if (!equals(&request, "user-agent", rows[i].whole) || !mesh_slice_equal(value, S(rows[i].whole)))
+			fail_msg("row %zu: '%.*s'", i, (int)value.len, value.data);
+	}
+}
+
+/* What cannot be joined for want of memory is as its caller says: so that rules that deny and that allow both deny. */
 static void header_doubt(void **state)
 {
 	struct header_match match = {.name = S("via"), .kind = HEADER_MATCH_STRING,
@@ -342,6 +362,7 @@ int main(void)
 		cmocka_unit_test(header_truth),
 		cmocka_unit_test(header_sources),
 		cmocka_unit_test(header_kept_once),
+		cmocka_unit_test(header_kept_once_of_nothing),
 		cmocka_unit_test(header_doubt),
 		cmocka_unit_test(header_no_memory),
 		cmocka_unit_test(queries),

@@ -270,6 +270,26 @@ static void test_route_timeout(void **state)
 	assert_int_equal(registry_counter(scene->plane.mesh, "cluster." MIRROR_MAIN ".upstream_rq_timeout"), 0);
 }
 
+/* The limit on a try is not the copy's, but what the request was told of it the copy is told too. */
+static void test_limit_of_a_try(void **state)
+{
+	static struct retry_config retry = {.on = RETRY_5XX, .retries = 1, .backoff_base_ns = MS, .backoff_max_ns = 2 * MS,
+					    .per_try_timeout_ns = 4000 * (int64_t)MS};
+	struct mirror_scene *scene = *state;
+
+	scene->plane.retry = &retry;
+	for (unsigned i = 0; i < 2; i++) {
+		scene->plane.timeout_ns = i ? 9000 * (int64_t)MS : 0;
+		mirror_scene_publish(scene);
+		mirror_scene_get(scene);
+		mirror_scene_await(scene, &scene->other, i + 1);
+		mirror_scene_await_shadows(scene, 0);
+		assert_in(scene->main.request, "x-envoy-expected-rq-timeout-ms: 4000\r\n");
+		assert_in(scene->other.request, i ? "x-envoy-expected-rq-timeout-ms: 9000\r\n"
+						  : "x-envoy-expected-rq-timeout-ms: 4000\r\n");
+	}
+}
+
 static void test_breaker(void **state)
 {
 	struct mirror_scene *scene = *state;
@@ -295,7 +315,7 @@ int main(void)
 		CASE(test_copy),           CASE(test_authorities), CASE(test_rewritten_authority),
 		CASE(test_header_changes), CASE(test_share),       CASE(test_no_loop),
 		CASE(test_not_felt),       CASE(test_no_retries),  CASE(test_without_the_call),
-		CASE(test_route_timeout),  CASE(test_breaker),
+		CASE(test_route_timeout),  CASE(test_breaker),    CASE(test_limit_of_a_try),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

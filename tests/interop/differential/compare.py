@@ -9,18 +9,23 @@ import json
 import re
 
 # Sent by the one and not by the other for a reason of the set-up: the sidecar is upstream Envoy, see sidecar.py.
-ARRIVED_IGNORED = {"x-request-id", "x-envoy-peer-metadata", "x-envoy-peer-metadata-id", "x-case", "traceparent", "tracestate",
+ARRIVED_IGNORED = {"x-request-id", "x-envoy-peer-metadata", "x-envoy-peer-metadata-id", "x-case", "traceparent",
+                   "tracestate",
                    "connection", "keep-alive", "x-envoy-decorator-operation"}
 # (A sidecar writes its own name over the server's; a library is no server.)
-ANSWER_IGNORED = {"date", "server", "x-envoy-upstream-service-time", "connection", "keep-alive", "x-envoy-decorator-operation",
+ANSWER_IGNORED = {"date", "server", "x-envoy-upstream-service-time", "connection", "keep-alive",
+                  "x-envoy-decorator-operation",
                   "transfer-encoding", "content-length"}
+# The certificates of the two clients are not the same one.
+SEEN_IGNORED = ARRIVED_IGNORED | {"x-forwarded-client-cert"}
 LEFT_MS = 60  # a wait before another try is drawn by chance, and the machine is busy
 # How a destination that was drawn by chance shows in values: the subset of its cluster, its port.
 DRAWN = re.compile(r"\|v[123]\||\b20\d{3}\b")
 
 
 def by_name(headers, ignored):
-    """Header values by lower-case name. Several of one name are the same as one with commas: Envoy makes one of some."""
+    """Header values by lower-case name. Several of one name are the same as one with commas: Envoy makes one of
+    some."""
     fields = {}
     for name, value in headers:
         if name.lower() not in ignored:
@@ -44,8 +49,9 @@ def arrivals(outcome, chance):
                   key=lambda one: json.dumps(one, sort_keys=True))
 
 
-def differences(sidecar, libmesh, chance=False):
-    """[(what, Envoy's, libmesh's)..]; empty when they are alike. `chance`: the destination is drawn by it."""
+def differences(sidecar, libmesh, chance=""):
+    """[(what, Envoy's, libmesh's)..]; empty when they are alike. `chance`: what is drawn by it, "cluster" or
+    "endpoint"."""
     if "refused" in libmesh:
         # What the interface does not take is never sent; a sidecar has to answer it.
         alike = sidecar["status"] in (0, 400) and not sidecar["arrivals"]
@@ -58,7 +64,7 @@ def differences(sidecar, libmesh, chance=False):
     differ("status", libmesh["status"], sidecar["status"])
     if "cluster" in sidecar:
         differ("flag", libmesh["flag"], sidecar["flag"])
-        if not chance:
+        if chance != "cluster":
             differ("cluster", libmesh["cluster"], sidecar["cluster"])
         differ("route", libmesh["route"], sidecar["route"])
         differ("attempts", libmesh["attempts"], sidecar["attempts"])
@@ -68,26 +74,52 @@ def differences(sidecar, libmesh, chance=False):
     else:
         for mine, other in zip(ours, theirs):
             compare_arrival(mine, other, differ)
-    if libmesh["answered"]:
-        compare_answer(libmesh, sidecar, differ)
+    # What another status carries is no difference of its own.
+    if libmesh["answered"] and libmesh["status"] == sidecar["status"]:
+        compare_answer(libmesh, sidecar, differ, chance)
     return found
 
 
 def compare_arrival(ours, theirs, differ):
     for part in ("destination", "method", "path", "authority", "body"):
         differ("arrived " + part, ours[part], theirs[part])
-    for name in sorted(set(ours["headers"]) | set(theirs["headers"])):
-        if name == "x-envoy-expected-rq-timeout-ms" and near(ours["headers"].get(name), theirs["headers"].get(name)):
-            continue
-        differ("arrived header " + name, ours["headers"].get(name), theirs["headers"].get(name))
+    compare_headers("arrived header ", ours["headers"], theirs["headers"], differ)
+
+
+def compare_headers(what, ours, theirs, differ):
+    for name in sorted(set(ours) | set(theirs)):
+        if name != "x-envoy-expected-rq-timeout-ms" or not near(ours.get(name), theirs.get(name)):
+            differ(what + name, ours.get(name), theirs.get(name))
 
 
 def near(ours, theirs):
-    """Whether what is left of a time limit is about the same: a later try is told less, by how long the earlier ones took."""
+    """Whether what is left of a time limit is about the same: a later try is told less, by how long the earlier ones
+    took."""
     return bool(ours and theirs) and abs(int(ours[0]) - int(theirs[0])) <= LEFT_MS
 
 
-def compare_answer(libmesh, sidecar, differ):
+def compare_echo(libmesh, sidecar, differ):
+    """Of a server that is in the mesh itself and answers with what it saw (mesh-echo): who asked it, and what for."""
+    ours, theirs = (echo_of(outcome["body"]) for outcome in (libmesh, sidecar))
+    for key in ("name", "method", "path", "authority", "peer_identity", "tls", "body_bytes"):
+        differ("seen " + key, ours[key], theirs[key])
+    ours, theirs = (by_name(echo["headers"].items(), SEEN_IGNORED) for echo in (ours, theirs))
+    compare_headers("seen header ", ours, theirs, differ)
+
+
+def echo_of(body):
+    try:
+        echo = json.loads(body)
+    except ValueError:
+        return None
+    return echo if isinstance(echo, dict) and "peer_identity" in echo else None
+
+
+def compare_answer(libmesh, sidecar, differ, chance):
+    if echo_of(libmesh["body"]) and echo_of(sidecar["body"]):
+        compare_echo(libmesh, sidecar, differ)
+    elif not chance:
+        differ("answer body", libmesh["body"], sidecar["body"])
     ours, theirs = by_name(libmesh["headers"], ANSWER_IGNORED), by_name(sidecar["headers"], ANSWER_IGNORED)
     for name in sorted(set(ours) | set(theirs)):
         values = [fields.get(name) for fields in (ours, theirs)]

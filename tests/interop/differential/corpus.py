@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Istio's own VirtualServices as cases: the samples and test inputs of the module that istiod is built from.
 
-They are read where Go keeps the module, never copied. What cannot be the same here is put in its place: hosts become the
-service of the case, destinations its versions, gateways and ports go away.
+They are read where Go keeps the module, never copied. What cannot be the same here is put in its place: hosts become
+the service of the case, destinations its versions, gateways and ports go away.
 """
 
 import os
@@ -14,7 +14,8 @@ import yaml
 from generator import OTHER, SERVICE
 
 FOLDERS = ("samples", "tests/testdata/config", "tests/integration/pilot/testdata", "pilot/pkg/xds/testdata/benchmarks",
-           "pkg/config/analysis/analyzers/testdata", "pkg/test/datasets/validation/dataset", "pkg/config/validation/testdata")
+           "pkg/config/analysis/analyzers/testdata", "pkg/test/datasets/validation/dataset",
+           "pkg/config/validation/testdata")
 ISTIOD = pathlib.Path(__file__).resolve().parent.parent / "peers/istiod"
 DESTINATIONS = ({"host": SERVICE, "subset": "v1"}, {"host": SERVICE, "subset": "v2"}, {"host": SERVICE, "subset": "v3"},
                 {"host": OTHER})
@@ -66,7 +67,8 @@ def adapted(routes):
     places = {}
     http = []
     for number, route in enumerate(routes):
-        if not isinstance(route, dict) or "delegate" in route or not set(route) & {"route", "redirect", "directResponse"}:
+        ends = {"route", "redirect", "directResponse"}
+        if not isinstance(route, dict) or "delegate" in route or not set(route) & ends:
             return None
         route = {**route, "name": f"c{number}"}
         if not valid(route):
@@ -88,7 +90,9 @@ def adapted(routes):
             route["mirror"] = placed(route["mirror"] or {}, places)
         http.append(route)
     chance = any(len([one for one in route.get("route", []) if one.get("weight", 1)]) > 1 for route in http)
-    return {"services": [{"hosts": [SERVICE], "http": http}], "delegates": {}, "rule": None, "random": chance} if http else None
+    if not http:
+        return None
+    return {"services": [{"hosts": [SERVICE], "http": http}], "delegates": {}, "rule": None, "random": chance}
 
 
 def valid(route):

@@ -3,33 +3,50 @@
 
 A case is {"services": [VirtualService spec..], "delegates": {name: http routes}, "rule": traffic policy or None,
 "random": whether its destinations are drawn by chance}, with SLOT where the number of its service belongs. Requests are
-made from the configuration: what its matches ask for, and near misses of that. Whether either is right is not known here.
+made from the configuration: what its matches ask for, and near misses of that. Whether either is right is not known
+here.
 """
 
 SERVICE, OTHER, WILD, ALIAS = "sSLOT.diff.test", "oSLOT.diff.test", "*.wSLOT.diff.test", "aSLOT.alias.test"
 
-PATHS = ["/", "/a", "/a/b", "/a/b/c", "/a/", "/A", "/A/b", "/ab", "/old/x", "/old", "/api/v1/x", "/api/v22/", "/api/v/x", "/api/v1",
+PATHS = ["/", "/a", "/a/b", "/a/b/c", "/a/", "/A", "/A/b", "/ab", "/old/x", "/old", "/api/v1/x", "/api/v22/",
+         "/api/v/x", "/api/v1",
          "/img/x.png", "/img/x.PNG", "/x.pngx", "/users/me/orders", "/users/me/orders/17", "/users//orders", "/healthz"]
-ODD_PATHS = ["/a%2Fb", "/a%2fb", "/a//b", "//a", "/a/./b", "/a/../a/b", "/x/../a", "/a/b/..", "/a%20b", "/%61", "/%41/b", "/a%7Eb",
-             "/a;p=1", "/a/b;v=1/c", "/a%", "/a%zz", "/a\\b", "/a/%2e%2e/b", "/a/%2E/b", "/a+b", "/a'b", "/a,b", "/a@b", "/a:b",
+ODD_PATHS = ["/a%2Fb", "/a%2fb", "/a//b", "//a", "/a/./b", "/a/../a/b", "/x/../a", "/a/b/..", "/a%20b", "/%61",
+             "/%41/b", "/a%7Eb",
+             "/a;p=1", "/a/b;v=1/c", "/a%", "/a%zz", "/a\\b", "/a/%2e%2e/b", "/a/%2E/b", "/a+b", "/a'b", "/a,b", "/a@b",
+             "/a:b",
              "/a~b", "/a%3Fb", "/a%23b", "/./a", "/..", "/a/...", "/a%5Cb", "/a%09b", "/A%2fB", "/a/b//", "/a*", "/a|b"]
-QUERIES = ["", "", "", "?x=1", "?x=1&y=2", "?y=2&x=1", "?x", "?", "?x=", "?x=1&x=2", "?x=2&x=1", "?X=1", "?x=1%20", "?x=%31", "?x=12",
+QUERIES = ["", "", "", "?x=1", "?x=1&y=2", "?y=2&x=1", "?x", "?", "?x=", "?x=1&x=2", "?x=2&x=1", "?X=1", "?x=1%20",
+           "?x=%31", "?x=12",
            "?xy=1", "?x=1;y=2", "?debug=true", "?debug=TRUE", "?y=/a/b", "?x=a+b", "?&x=1", "?x=1?y", "?q=../x"]
-PATH_REGEXES = ["/api/v[0-9]+/.*", "/(a|b)b?/?.*", ".*\\.(png|jpg)", "/users/[^/]+/orders(/[0-9]+)?", "/a/[bc]", "/A.*", "/[a-z/]*"]
-VALUES = ["1", "2", "jason", "Jason", "v1", "v2", "gold", "GOLD", "abcz", "123", "1234", "", "a b", "user=jason; x=1", "x=1; user=jason",
+PATH_REGEXES = ["/api/v[0-9]+/.*", "/(a|b)b?/?.*", ".*\\.(png|jpg)", "/users/[^/]+/orders(/[0-9]+)?", "/a/[bc]", "/A.*",
+                "/[a-z/]*"]
+VALUES = ["1", "2", "jason", "Jason", "v1", "v2", "gold", "GOLD", "abcz", "123", "1234", "", "a b", "user=jason; x=1",
+          "x=1; user=jason",
           "true", "10.0.0.1", "jason,v1"]
 VALUE_REGEXES = ["a.*z", "[0-9]{3}", "(?i)gold", "v1|v2", "^(.*?;)?(\\s*user=jason)(;.*)?$", ".+", "[^,]*"]
 NAMES = ["x-a", "x-b", "x-user", "cookie", "user-agent"]
 METHODS = ["GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "PATCH"]
 QUERY_NAMES = ["x", "y", "debug", "X"]
-REQUEST_VALUES = ["plain", "two words", "%REQ(x-a)%", "%REQ(:path)%", "%REQ(:authority)%", "<%REQ(x-none?x-b)%>", "%REQ(x-a):3%",
-                  "100%%", "%PROTOCOL%", "%REQ(:method)%-%REQ(X-User)%", "%REQ(x-none)%", "%REQ(x-envoy-original-path?:path)%", "",
+REQUEST_VALUES = ["plain", "two words", "%REQ(x-a)%", "%REQ(:path)%", "%REQ(:authority)%", "<%REQ(x-none?x-b)%>",
+                  "%REQ(x-a):3%",
+                  "100%%", "%PROTOCOL%", "%REQ(:method)%-%REQ(X-User)%", "%REQ(x-none)%",
+                  "%REQ(x-envoy-original-path?:path)%", "",
                   "%UPSTREAM_CLUSTER%", "%ROUTE_NAME%", "%DOWNSTREAM_LOCAL_PORT%", "%UPSTREAM_REMOTE_PORT%"]
-RESPONSE_VALUES = ["plain", "%RESP(x-up-one)%", "%RESPONSE_CODE%", "%REQ(x-a)%", "%RESP(x-none)%", "50%%", "%RESPONSE_FLAGS%",
-                   "%REQ(:path)%", "%RESPONSE_CODE_DETAILS%", "%RESP(x-up-two)%", "%RESP(x-none?x-up-one):1%", "%ROUTE_NAME%"]
-RETRY_ON = ["5xx", "gateway-error", "connect-failure,refused-stream", "reset", "retriable-4xx", "503", "429,500", "5xx,reset",
-            "reset-before-request", "connect-failure,refused-stream,unavailable,cancelled,503", "retriable-status-codes,500"]
-FAILS = ["503*1", "503*2", "503*9", "500*1", "500*2", "429*1", "409*1", "502*1", "504*1", "404*1", "reset*1", "reset*2", "400*1", "close*1"]
+RESPONSE_VALUES = ["plain", "%RESP(x-up-one)%", "%RESPONSE_CODE%", "%REQ(x-a)%", "%RESP(x-none)%", "50%%",
+                   "%RESPONSE_FLAGS%",
+                   "%REQ(:path)%", "%RESPONSE_CODE_DETAILS%", "%RESP(x-up-two)%", "%RESP(x-none?x-up-one):1%",
+                   "%ROUTE_NAME%"]
+RETRY_ON = ["5xx", "gateway-error", "connect-failure,refused-stream", "reset", "retriable-4xx", "503", "429,500",
+            "5xx,reset",
+            "reset-before-request", "connect-failure,refused-stream,unavailable,cancelled,503",
+            "retriable-status-codes,500"]
+FAILS = ["503*1", "503*2", "503*9", "500*1", "500*2", "429*1", "409*1", "502*1", "504*1", "404*1", "reset*1", "reset*2",
+         "400*1", "close*1"]
+SPECIAL = ["x-envoy-max-retries", "x-envoy-retry-on", "x-envoy-upstream-rq-timeout-ms", "x-envoy-original-path",
+           "x-forwarded-for", "x-forwarded-proto", "x-request-id", "x-envoy-decorator-operation", "te",
+           "x-envoy-attempt-count", "via", "referer", "accept", "x-forwarded-host"]
 ORIGINS = ["https://a.test", "https://b.test", "http://a.test:8080", "https://a.test.evil", "null", "HTTPS://A.TEST"]
 
 
@@ -67,7 +84,8 @@ class Generator:
     def hashed(self):
         """Consistent hashing over three endpoints: the choice is no chance, and must be Envoy's."""
         key = self.pick([{"httpHeaderName": "x-a"}, {"httpHeaderName": "x-user"}, {"httpQueryParameterName": "x"},
-                         {"httpCookie": {"name": "user", "ttl": "0s"}}, {"httpCookie": {"name": "user", "path": "/a", "ttl": "60s"}}])
+                         {"httpCookie": {"name": "user", "ttl": "0s"}},
+                         {"httpCookie": {"name": "user", "path": "/a", "ttl": "60s"}}])
         table = self.pick([{}, {"ringHash": {"minimumRingSize": self.pick([1, 64, 1024, 5000])}},
                            {"maglev": {"tableSize": self.pick([101, 1009, 65537])}}])
         case = self.routed()
@@ -94,7 +112,8 @@ class Generator:
             last = number == count - 1
             if self.maybe(0.08) and not last:
                 name = f"delegate-SLOT-{number}"
-                services[0]["http"].append({"match": [{"uri": {"prefix": self.pick(["/a", "/api", "/"])}}], "delegate": {"name": name}})
+                services[0]["http"].append({"match": [{"uri": {"prefix": self.pick(["/a", "/api", "/"])}}],
+                                            "delegate": {"name": name}})
                 case["delegates"][name] = [self.http(f"d{number}-{step}", step == 1) for step in range(2)]
             else:
                 services[0]["http"].append(self.http(f"r{number}", last and self.maybe(0.8)))
@@ -118,7 +137,8 @@ class Generator:
         if kind < 0.12:
             route["redirect"] = self.redirect()
         elif kind < 0.22:
-            route["directResponse"] = {"status": self.pick([200, 204, 403, 418, 503]), "body": {"string": "said directly"}}
+            route["directResponse"] = {"status": self.pick([200, 204, 403, 418, 503]),
+                                       "body": {"string": "said directly"}}
             if self.maybe(0.3):
                 del route["directResponse"]["body"]
         else:
@@ -128,18 +148,20 @@ class Generator:
         return route
 
     def forward(self, route):
-        route["route"] = [{"destination": self.destination(self.pick(["v1", "v1", "v2", "v3", "other"])), **self.operations(0.25)}]
+        route["route"] = [{"destination": self.destination(self.pick(["v1", "v1", "v2", "v3", "other"])),
+                           **self.operations(0.25)}]
         if self.maybe(0.08):
             route["route"] = [{**route["route"][0], "weight": 0},
                               {"destination": self.destination("v3"), "weight": 100, **self.operations(0.3)}]
         if self.maybe(0.25):
             route["rewrite"] = self.rewrite()
         if self.maybe(0.12):
-            route["timeout"] = self.pick(["0.15s", "3s"])
+            route["timeout"] = self.pick(["0.25s", "3s"])
         if self.maybe(0.3):
             route["retries"] = {"attempts": self.pick([0, 1, 2, 3]), "retryOn": self.pick(RETRY_ON)}
-            if self.maybe(0.25):
-                route["retries"]["perTryTimeout"] = "0.15s"
+            # Which of two limits that are the same is first is no decision.
+            if self.maybe(0.25) and route.get("timeout") != "0.25s":
+                route["retries"]["perTryTimeout"] = "0.25s"
         if self.maybe(0.12):
             route["fault"] = self.fault()
         if self.maybe(0.1):
@@ -166,7 +188,8 @@ class Generator:
         if self.maybe(0.15):
             match["method"] = self.pick([{"exact": "GET"}, {"exact": "POST"}, {"regex": "P.*"}, {"prefix": "O"}])
         if self.maybe(0.12):
-            match["authority"] = self.pick([{"exact": SERVICE}, {"prefix": "sSLOT"}, {"regex": ".*diff.test"}, {"exact": "a.wSLOT.diff.test"},
+            match["authority"] = self.pick([{"exact": SERVICE}, {"prefix": "sSLOT"}, {"regex": ".*diff.test"},
+                                            {"exact": "a.wSLOT.diff.test"},
                                             {"exact": SERVICE + ":80"}, {"regex": ".*:8080"}])
         if self.maybe(0.05):
             match["scheme"] = self.pick([{"exact": "http"}, {"exact": "https"}])
@@ -176,7 +199,8 @@ class Generator:
             match["withoutHeaders"] = {self.pick(NAMES): self.header()}
         if self.maybe(0.2):
             match["queryParams"] = {self.pick(QUERY_NAMES): self.pick(
-                [{"exact": "1"}, {"exact": "true"}, {"regex": "[0-9]+"}, {"prefix": "1"}, {"exact": ""}, {"regex": ".+"}])}
+                [{"exact": "1"}, {"exact": "true"}, {"regex": "[0-9]+"}, {"prefix": "1"}, {"exact": ""},
+                 {"regex": ".+"}])}
         if self.maybe(0.06):
             match["port"] = self.pick([80, 8080])
         if self.maybe(0.06):
@@ -193,7 +217,8 @@ class Generator:
         if self.maybe(0.3):
             rewrite["uriRegexRewrite"] = self.pick([
                 {"match": "^/a/(.*)$", "rewrite": "/new/\\1"}, {"match": "/([^/]+)/([^/]+)", "rewrite": "/\\2/\\1"},
-                {"match": "x", "rewrite": "yy"}, {"match": "^/api/v([0-9]+)", "rewrite": "/v\\1/api"}, {"match": "b+", "rewrite": ""}])
+                {"match": "x", "rewrite": "yy"}, {"match": "^/api/v([0-9]+)", "rewrite": "/v\\1/api"},
+                {"match": "b+", "rewrite": ""}])
         elif self.maybe(0.8):
             rewrite["uri"] = self.pick(["/", "/new", "/new/", "/a/b/c", "/n?z=1"])
         if self.maybe(0.4) or not rewrite:
@@ -225,7 +250,8 @@ class Generator:
             if self.maybe(0.08):
                 headers["request"].setdefault("set", {})[self.pick(["Host", ":authority"])] = "set.test"
         if self.maybe(0.5) or not headers:
-            headers["response"] = self.changes(["x-up-one", "x-up-two", "x-back", "server", "content-type"], RESPONSE_VALUES)
+            headers["response"] = self.changes(["x-up-one", "x-up-two", "x-back", "server", "content-type"],
+                                               RESPONSE_VALUES)
         return {"headers": headers}
 
     def changes(self, names, values):
@@ -243,7 +269,8 @@ class Generator:
         return fault
 
     def cors(self):
-        cors = {"allowOrigins": [self.pick([{"exact": "https://a.test"}, {"prefix": "https://a"}, {"regex": "https://[ab].test"},
+        cors = {"allowOrigins": [self.pick([{"exact": "https://a.test"}, {"prefix": "https://a"},
+                                            {"regex": "https://[ab].test"},
                                             {"exact": "*"}])], "allowMethods": ["GET", "POST"]}
         if self.maybe(0.5):
             cors["allowHeaders"] = ["x-a", "content-type"]
@@ -263,13 +290,15 @@ class Generator:
             route["mirror"] = self.destination("other")
             route["mirrorPercentage"] = share
         else:
-            route["mirrors"] = [{"destination": self.destination(name), "percentage": share} for name in ("other", "v3")]
+            route["mirrors"] = [{"destination": self.destination(name), "percentage": share}
+                                for name in ("other", "v3")]
 
     # ---- requests
 
     def request(self, case):
         """A request that means one of the case's routes, and perhaps misses it narrowly."""
-        request = {"method": "GET", "authority": SERVICE, "path": self.pick(PATHS) + self.pick(QUERIES), "headers": [], "body": "",
+        request = {"method": "GET", "authority": SERVICE, "path": self.pick(PATHS) + self.pick(QUERIES), "headers": [],
+                   "body": "",
                    "port": 80}
         routes = [route for service in case["services"] for route in service["http"]]
         routes += [route for delegate in case["delegates"].values() for route in delegate]
@@ -300,7 +329,8 @@ class Generator:
         for name, want in match.get("queryParams", {}).items():
             if self.maybe(0.9):
                 path = request["path"].partition("?")[0]
-                request["path"] = path + self.pick(["?", "?z=0&"]) + name + "=" + self.value_for(want, ["1", "true", "12", ""])
+                value = self.value_for(want, ["1", "true", "12", ""])
+                request["path"] = path + self.pick(["?", "?z=0&"]) + name + "=" + value
         if match.get("port") == 8080:
             request["authority"] = SERVICE + ":8080"
 
@@ -327,7 +357,8 @@ class Generator:
         if self.maybe(0.15):
             hosts = [name for service in case["services"] for name in service["hosts"]] or [SERVICE]
             name = self.pick(hosts).replace("*", self.pick(["a", "b", "a.b"]))
-            request["authority"] = self.pick([name, name, name.upper(), name + ":80", name + ":8080", OTHER, "nobody.test", name + "."])
+            request["authority"] = self.pick([name, name, name.upper(), name + ":80", name + ":8080", OTHER,
+                                              "nobody.test", name + "."])
         for _ in range(self.pick([0, 0, 1, 2])):
             name = self.pick(NAMES)
             request["headers"].append([self.pick([name, name.title()]), self.pick(VALUES)])
@@ -340,16 +371,15 @@ class Generator:
         if request["method"] in ("POST", "PUT", "PATCH") and self.maybe(0.7):
             request["body"] = "body " * self.pick([1, 100])
         if self.maybe(0.04):
-            request["headers"].append([self.pick(["x-envoy-max-retries", "x-envoy-retry-on", "x-envoy-upstream-rq-timeout-ms",
-                                                  "x-envoy-original-path", "x-forwarded-for", "x-forwarded-proto", "x-request-id",
-                                                  "x-envoy-decorator-operation", "te", "x-envoy-attempt-count"]),
-                                       self.pick(["1", "5xx", "2000"])])
+            request["headers"].append([self.pick(SPECIAL), self.pick(["1", "5xx", "2000"])])
+        if self.maybe(0.15) and "te" not in dict(request["headers"]):  # over HTTP/2 that one has but one value
+            request["version"] = 2
         request["port"] = 8080 if request["authority"].endswith(":8080") else 80
 
     @staticmethod
     def waits(case):
         text = str(case)
-        return "0.15s" in text
+        return "0.25s" in text
 
     def preflight(self, request):
         if self.maybe(0.7):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Are destinations that are drawn by chance drawn as often as by Envoy? Judged by the weights, not by a second sample."""
+"""Are destinations that are drawn by chance drawn as often as by Envoy? Judged by the weights, not by a second
+sample."""
 
 import math
 
@@ -8,8 +9,8 @@ DEVIATIONS = 5  # so that it fails for a reason, or once in two million times
 
 
 def check_shares(stage, case, slot, render):
-    """For a case whose last route has weights: yields None when both clients keep to them, else (what Envoy's shares were,
-    what libmesh's were)."""
+    """For a case whose last route has weights: yields None when both clients keep to them, else (what Envoy's shares
+    were, what libmesh's were)."""
     weights = weights_of(case)
     if not weights:
         return

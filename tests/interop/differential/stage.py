@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The place of the differential test: a lab with two clients of one configuration, and what became of requests through each.
+"""The place of the differential test: a lab with two clients of one configuration, and what became of requests.
 
-`Stage.push` gives both clients a configuration, `Stage.exchange` sends both the same requests. It decides how a request is
-sent and how its outcome is read. It refuses to know what a configuration means and whether two outcomes are alike
+`Stage.push` gives both clients a configuration, `Stage.exchange` sends both the same requests. It decides how a request
+is sent and how its outcome is read. It refuses to know what a configuration means and whether two outcomes are alike
 (compare.py).
 """
 
@@ -13,21 +13,24 @@ import time
 
 import control_plane
 import netns
-from harness import JOIN_SECONDS, NETWORKING, eventually, lab_program, pod_manifest, policy
+from harness import JOIN_SECONDS, NETWORKING, eventually, lab_program, pod_manifest, policy, program, service_manifest
 from kube import KubeError
 from process import LabError
 from sidecar import Sidecar
 
-from rawhttp import Connection
+from rawhttp import Connection, Connection2
 
 CONTROL, FIRST, PER_SLOT = 19000, 20000, 4
 SLOTS = 40  # services that one push gives a configuration each
 LANES = 4
 DESTINATIONS = ("v1", "v2", "v3", "other")
-MARKER = "marker.diff.test"
+MARKER, SECURE = "marker.diff.test", "secure.default.svc.cluster.local"
+NONE, DNS, TARGET = "none.diff.test", "dns.diff.test", "target.diff.test"  # services by how their endpoints are found
 PUSH_SECONDS = 40
+QUIET_SECONDS = 0.25
 # One line of JSON for each request, as Envoy saw it.
-LOG = {"case": "%REQ(X-CASE)%", "flag": "%RESPONSE_FLAGS%", "cluster": "%UPSTREAM_CLUSTER_RAW%", "route": "%ROUTE_NAME%",
+LOG = {"case": "%REQ(X-CASE)%", "flag": "%RESPONSE_FLAGS%", "cluster": "%UPSTREAM_CLUSTER_RAW%",
+       "route": "%ROUTE_NAME%",
        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%", "why": "%RESPONSE_CODE_DETAILS%", "status": "%RESPONSE_CODE%",
        "method": "%REQ(:METHOD)%"}
 
@@ -43,7 +46,8 @@ def host(slot, other=False):
 def entry(name, address, endpoints, hosts=None):
     return policy("ServiceEntry", NETWORKING, name.split(".")[0], {
         "hosts": hosts or [name], "addresses": [address], "location": "MESH_INTERNAL", "resolution": "STATIC",
-        "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}, {"number": 8080, "name": "http-two", "protocol": "HTTP"}],
+        "ports": [{"number": 80, "name": "http", "protocol": "HTTP"},
+                  {"number": 8080, "name": "http-two", "protocol": "HTTP"}],
         "endpoints": endpoints})
 
 
@@ -60,19 +64,32 @@ class Stage:
         lab.start_upstream_istiod()
         # The same labels: a VirtualService may ask for its source's.
         lab.apply([pod_manifest("libmesh", "differ"), pod_manifest("sidecar", "differ"),
-                   pod_manifest("upstream", "upstream", in_mesh=False)])
+                   pod_manifest("upstream", "upstream", in_mesh=False),
+                   *(pod_manifest("secure-" + version, "secure", version) for version in ("v1", "v2")),
+                   service_manifest("secure", 80, "secure")])
         self.upstream, self.pods = lab.pods["upstream"], {name: lab.pods[name] for name in ("libmesh", "sidecar")}
+        for names in ("hosts", "hosts.services"):
+            with (lab.directory / names).open("a") as file:
+                file.write(f"{self.upstream.address} {NONE} {TARGET}\n")
         lab.apply(self._services())
         self.upstream.start([str(control_plane.HERE / "differential/upstream.py"), str(CONTROL), str(FIRST),
-                             str(SLOTS * PER_SLOT)], "upstream")
+                             str(SLOTS * PER_SLOT), "80"], "upstream")
+        for version in ("v1", "v2"):
+            lab.pods["secure-" + version].start([program("echo"), "--port", "8080", "--name", version],
+                                                "secure-" + version)
         self.proxy = Sidecar(self.pods["sidecar"]).start()
-        self.records = eventually(self._connect, "the upstreams listen", JOIN_SECONDS)
+        self.records = eventually(lambda: self._connect(self.upstream, "127.0.0.1", CONTROL), "the upstreams listen",
+                                  JOIN_SECONDS).makefile("rwb")
+        for pod in (lab.pods["secure-v1"], lab.pods["secure-v2"]):
+            eventually(lambda pod=pod: self._connect(pod, "127.0.0.1", 8080), f"{pod.name} listens",
+                       JOIN_SECONDS).close()
         self.log = (lab.logs / "sidecar-sidecar.log").open("rb")
         self.libmesh = self._start_libmesh()
 
-    def _connect(self):
+    @staticmethod
+    def _connect(pod, address, port):
         try:
-            return netns.connect(self.upstream.netns, ("127.0.0.1", CONTROL)).makefile("rwb")
+            return netns.connect(pod.netns, (address, port))
         except OSError:
             return None
 
@@ -85,7 +102,18 @@ class Stage:
             yield entry(host(slot), vip(slot), [endpoint(slot, number) for number in range(3)])
             yield entry(host(slot, True), vip(slot, True), [endpoint(slot, 3)])
         yield entry(MARKER, vip(200), [endpoint(0, 0)])
-        yield policy("Sidecar", NETWORKING, "default", {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"},
+        port = {"number": 80, "name": "http", "protocol": "HTTP"}
+        yield policy("ServiceEntry", NETWORKING, "none", {
+            "hosts": [NONE], "location": "MESH_EXTERNAL", "resolution": "NONE", "ports": [port]})
+        yield policy("ServiceEntry", NETWORKING, "dns", {
+            "hosts": [DNS], "location": "MESH_EXTERNAL", "resolution": "DNS", "ports": [port],
+            "endpoints": [{"address": TARGET, "ports": {"http": FIRST}}]})
+        yield self._strangers("REGISTRY_ONLY")
+
+    @staticmethod
+    def _strangers(mode):
+        """What becomes of a request to a host that no service is."""
+        return policy("Sidecar", NETWORKING, "default", {"outboundTrafficPolicy": {"mode": mode},
                                                         "egress": [{"hosts": ["*/*"]}]})
 
     def _start_libmesh(self):
@@ -106,7 +134,7 @@ class Stage:
 
     # ---- configuration
 
-    def push(self, manifests):
+    def push(self, manifests, strangers="REGISTRY_ONLY"):
         """Gives both clients these objects instead of those of the last push; waits until they act on them.
 
         What the API server does not take is left out and kept in `refused`: not all that is generated is valid.
@@ -125,6 +153,7 @@ class Stage:
         for kind, name in (self.applied | set(self.refused)) - kept:
             self.lab.kube.delete(self.lab.kube.path(kind, name, api=NETWORKING))
         self.applied = kept
+        self.lab.kube.apply(self._strangers(strangers))
         self.lab.kube.apply(policy("VirtualService", NETWORKING, "marker", {"hosts": [MARKER], "http": [
             {"name": f"generation-{self.generation}",
              "redirect": {"uri": f"/generation-{self.generation}"}}]}))
@@ -132,7 +161,8 @@ class Stage:
             eventually(lambda ask=ask: self._marked(ask), f"{name} has the configuration", PUSH_SECONDS)
         # Envoy takes routes before the last of the clusters are warm.
         time.sleep(0.3)
-        eventually(lambda: not any(self.proxy.stats("cluster_manager.warming_clusters").values()), "Envoy's clusters are warm",
+        eventually(lambda: not any(self.proxy.stats("cluster_manager.warming_clusters").values()),
+                   "Envoy's clusters are warm",
                    PUSH_SECONDS)
 
     def _marked(self, ask):
@@ -149,13 +179,13 @@ class Stage:
         for request in requests:
             self.number += 1
             request["id"] = f"c{self.number}"
+            request["authority"] = request["authority"].replace("UPSTREAM", self.upstream.address)
         sent = [{**request, "headers": [["x-case", request["id"]], *request["headers"]]} for request in requests]
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             ours = pool.submit(self._ask_libmesh, sent)
             answers = {"sidecar": self._ask_sidecar(sent), "libmesh": ours.result()}
         self._read_log(answers["sidecar"], sent)
-        time.sleep(0.2)  # mirrored copies are not waited for by anybody
-        arrivals = self._arrived()
+        arrivals = self._all_arrived()
         for client, pod in self.pods.items():
             for outcome in answers[client].values():
                 outcome["arrivals"] = []
@@ -168,7 +198,17 @@ class Stage:
     def _named(self, arrival):
         slot, number = divmod(arrival["port"] - FIRST, PER_SLOT)
         headers = [[name, value.replace(arrival["client"], "<own address>")] for name, value in arrival["headers"]]
-        return {**arrival, "headers": headers, "slot": slot, "destination": DESTINATIONS[number]}
+        destination = DESTINATIONS[number] if arrival["port"] >= FIRST else f"port {arrival['port']}"
+        return {**arrival, "headers": headers, "slot": slot, "destination": destination}
+
+    def _all_arrived(self):
+        """Mirrored copies are not waited for by anybody: the last of them has come when no more come."""
+        arrivals, more = [], True
+        while more:
+            time.sleep(QUIET_SECONDS)
+            more = self._arrived()
+            arrivals += more
+        return arrivals
 
     def _arrived(self):
         self.records.write(b"take\n")
@@ -197,11 +237,13 @@ class Stage:
             for request in requests:
                 if request["lane"] % LANES != lane:
                     continue
-                port = request["port"]
-                if port not in connections:
-                    connections[port] = Connection(
-                        lambda port=port: netns.connect(self.pods["sidecar"].netns, (vip(0), port), timeout=20))
-                answers[request["id"]] = connections[port].ask(request)
+                port, kind = request["port"], Connection2 if request.get("version") == 2 else Connection
+                # Where a connection goes that is not told by the name it is for.
+                to = self.upstream.address if request.get("to") == "upstream" else vip(0)
+                if (to, port, kind) not in connections:
+                    connections[to, port, kind] = kind(
+                        lambda to=to, port=port: netns.connect(self.pods["sidecar"].netns, (to, port), timeout=20))
+                answers[request["id"]] = connections[to, port, kind].ask(request)
             for connection in connections.values():
                 connection.close()
         with concurrent.futures.ThreadPoolExecutor(LANES) as pool:

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The upstreams of the differential test: plain HTTP/1.1 on many ports, which record every request that arrives.
 
-    upstream.py CONTROL_PORT FIRST_PORT COUNT
+    upstream.py CONTROL_PORT FIRST_PORT COUNT [PORT..]
 
-A request tells by x-fail how its first arrivals end: "503*2" the first two are answered 503, "reset*1" the first finds its
-connection closed amid the answer's first line, "close*1" before it, "slow*1" the first is answered after 400 ms. Counted by client and x-case, so that both clients meet the
-same. Each line written to the control port, whatever it says, is answered with what arrived since the last, as one line of
-JSON. It decides nothing else and knows no mesh.
+A request tells by x-fail how its first arrivals end: "503*2" the first two are answered 503, "reset*1" the first finds
+its connection closed amid the answer's first line, "close*1" before it, "slow*1" the first is answered after 600 ms.
+Counted by client and x-case, so that both clients meet the same. Each line written to the control port, whatever it
+says, is answered with what arrived since the last, as one line of JSON. It decides nothing else and knows no mesh.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import hashlib
 import json
 import sys
 
-SLOW_SECONDS = 0.4
+SLOW_SECONDS = 0.6
 HEAD_BYTES_MAX = 65536
 # What every answer carries, for the configuration to change: see generator.RESPONSE_HEADERS.
 HEADERS = b"x-up-one: 1\r\nx-up-two: a\r\nx-up-two: b\r\nserver: upstream\r\n"
@@ -109,9 +109,9 @@ async def control(records, reader, writer):
 
 
 async def main():
-    control_port, first, count = map(int, sys.argv[1:])
+    control_port, first, count, *more = map(int, sys.argv[1:])
     records = Records()
-    for port in range(first, first + count):
+    for port in [*range(first, first + count), *more]:
         await asyncio.start_server(lambda r, w, port=port: serve(records, port, r, w), "0.0.0.0", port,
                                    limit=HEAD_BYTES_MAX)
     server = await asyncio.start_server(lambda r, w: control(records, r, w), "127.0.0.1", control_port)

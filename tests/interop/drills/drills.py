@@ -74,7 +74,8 @@ class Drill:
     def service(self):
         return policy("VirtualService", NETWORKING, self.host.split(".")[0], {"hosts": [self.host], "http": [{
             "route": [{"destination": {"host": self.host}}], "timeout": "3s",
-            "retries": {"attempts": 2, "perTryTimeout": "600ms", "retryOn": "5xx,reset,connect-failure,refused-stream"}}]})
+            "retries": {"attempts": 2, "perTryTimeout": "600ms",
+                        "retryOn": "5xx,reset,connect-failure,refused-stream"}}]})
 
     def manifests(self):
         return [self.entry(), self.rule(), self.service()]
@@ -211,7 +212,8 @@ class Stage:
         self.clients = {name: lab.pods[name] for name in ("libmesh", "sidecar")}
         (lab.directory / "resolv.conf").write_text(f"nameserver {self.server.address}\noptions timeout:1 attempts:1\n")
         self.clients["libmesh"].record["cluster_names"] = True
-        self.server.start([HERE.parent / "scripted_servers.py", str(CONTROL), str(FIRST), str(100 + MANY)], "drill-servers")
+        self.server.start([HERE.parent / "scripted_servers.py", str(CONTROL), str(FIRST), str(100 + MANY)],
+                          "drill-servers")
         self.server.start([HERE.parent / "scripted_dns.py", str(DNS_CONTROL), NAME, self.server.address], "drill-dns")
         self.servers = Orders.when_ready(self.server, CONTROL)
         self.dns = Orders.when_ready(self.server, DNS_CONTROL)
@@ -259,7 +261,8 @@ def verdict(told):
 def row(name, client, one, word=""):
     lost = one["asked"] - one["good"]
     share = 100 * lost / one["asked"] if one["asked"] else 0
-    return (f"{name:36}{client:10}{one['asked']:7}{lost:6}{share:8.2f}{one['p50_us'] / 1000:9.2f}{one['p99_us'] / 1000:9.2f}"
+    return (f"{name:36}{client:10}{one['asked']:7}{lost:6}{share:8.2f}"
+            f"{one['p50_us'] / 1000:9.2f}{one['p99_us'] / 1000:9.2f}"
             f"{one['max_us'] / 1000:9.1f}  {word}").rstrip()
 
 
@@ -277,7 +280,8 @@ def run(directory, arguments):
             told = stage.run(drill)
             word = verdict(told)
             worse += word == "LOSES MORE"
-            print(row(drill.name, "sidecar", told["sidecar"]), row("", "libmesh", told["libmesh"], word), sep="\n", flush=True)
+            print(row(drill.name, "sidecar", told["sidecar"]))
+            print(row("", "libmesh", told["libmesh"], word), flush=True)
             for client, one in told.items():
                 if one["why"] or set(one["statuses"]) - {"200"}:
                     print(f"    {client}: {one['statuses']} broken {one['broken']} {one['why']}", flush=True)

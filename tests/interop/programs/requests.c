@@ -5,9 +5,10 @@
  *
  *	lab-requests [-c CALLERS]
  *
- * in:  {"id": 7, "method": "GET", "authority": "a.test", "path": "/x", "headers": [["x-a", "1"], ..], "body": "", "lane": 0}
+ * in:  {"id": 7, "method": "GET", "authority": "a.test", "path": "/x", "headers": [["x-a", "1"], ..], "body": "", "lane": 0,
+ *       "version": 2}
  * out: {"id": 7, "status": 200, "answered": true, "flag": "-", "attempts": 1, "route": "", "cluster": "", "why": "",
- *       "headers": [["x-b", "2"], ..], "body_bytes": 12}, or {"id": 7, "refused": "invalid"} for what cannot be sent.
+ *       "headers": [["x-b", "2"], ..], "body_bytes": 12, "body": "hello, world"}, or {"id": 7, "refused": "invalid"} for what cannot be sent.
  * `status` is the response's, or with "answered" false what a sidecar would have answered in our place. A lane is one caller:
  * its requests are made one after the other. Ends with the end of its input; exit status 2 when it could not join.
  */
@@ -71,6 +72,7 @@ static json_t *answer_of(const struct mesh_call *call)
 	json_object_set_new(answer, "why", call_json_text(result->why));
 	json_object_set_new(answer, "headers", headers);
 	json_object_set_new(answer, "body_bytes", json_integer((json_int_t)mesh_call_body(call).len));
+	json_object_set_new(answer, "body", call_json_text(mesh_call_body(call)));
 	return answer;
 }
 
@@ -81,7 +83,9 @@ static json_t *ask(struct mesh *mesh, json_t *asked)
 	struct mesh_request request = {.size = sizeof(request), .method = text_of(json_object_get(asked, "method")),
 				       .authority = text_of(json_object_get(asked, "authority")),
 				       .path = text_of(json_object_get(asked, "path")), .headers = headers,
-				       .body = text_of(json_object_get(asked, "body")), .timeout_ms = CALL_MS};
+				       .body = text_of(json_object_get(asked, "body")), .timeout_ms = CALL_MS,
+				       .version = json_integer_value(json_object_get(asked, "version")) == 2 ? MESH_HTTP_2
+													    : MESH_HTTP_1_1};
 	json_t *list = json_object_get(asked, "headers"), *answer;
 	struct mesh_call *call;
 	int rc;
