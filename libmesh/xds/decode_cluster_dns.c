@@ -184,6 +184,15 @@ static bool resolver(struct decode *d, const Envoy__Config__Cluster__V3__Cluster
 
 /* ---- either form ---- */
 
+static void choose_family(struct decode *d, const enum dns_family *families, size_t count, unsigned asked,
+			  struct dns_config *dns)
+{
+	if (asked < count)
+		dns->family = families[asked];
+	else
+		mesh_decode_fail_field(d, "dns_lookup_family", "%u: unknown", asked);
+}
+
 static bool own_fields(struct decode *d, const Envoy__Config__Cluster__V3__Cluster *message, struct dns_config *dns)
 {
 	static const enum dns_family families[] = {
@@ -193,12 +202,8 @@ static bool own_fields(struct decode *d, const Envoy__Config__Cluster__V3__Clust
 		[ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DNS_LOOKUP_FAMILY__V4_PREFERRED] = DNS_V4_PREFERRED,
 		[ENVOY__CONFIG__CLUSTER__V3__CLUSTER__DNS_LOOKUP_FAMILY__ALL] = DNS_ALL,
 	};
-	unsigned family = (unsigned)message->dns_lookup_family;
 
-	if (family < sizeof(families) / sizeof(families[0]))
-		dns->family = families[family];
-	else
-		mesh_decode_fail_field(d, "dns_lookup_family", "%u: unknown", family);
+	choose_family(d, families, sizeof(families) / sizeof(families[0]), (unsigned)message->dns_lookup_family, dns);
 	refresh(d, message->dns_refresh_rate, message->dns_jitter, dns);
 	dns->respect_ttl = message->respect_dns_ttl;
 	if (message->dns_failure_refresh_rate)
@@ -217,12 +222,8 @@ static bool extension_fields(struct decode *d, const dns_message *message, struc
 		[ENVOY__EXTENSIONS__CLUSTERS__COMMON__DNS__V3__DNS_LOOKUP_FAMILY__V4_PREFERRED] = DNS_V4_PREFERRED,
 		[ENVOY__EXTENSIONS__CLUSTERS__COMMON__DNS__V3__DNS_LOOKUP_FAMILY__ALL] = DNS_ALL,
 	};
-	unsigned family = (unsigned)message->dns_lookup_family;
 
-	if (family < sizeof(families) / sizeof(families[0]))
-		dns->family = families[family];
-	else
-		mesh_decode_fail_field(d, "dns_lookup_family", "%u: unknown", family);
+	choose_family(d, families, sizeof(families) / sizeof(families[0]), (unsigned)message->dns_lookup_family, dns);
 	refresh(d, message->dns_refresh_rate, message->dns_jitter, dns);
 	dns->respect_ttl = message->respect_dns_ttl;
 	if (message->dns_failure_refresh_rate)

@@ -13,7 +13,7 @@
 
 #include "call/worker.h"
 #include "support/data_plane.h"
-#include "support/failing_mem.h"
+#include "support/failing_call.h"
 #include "support/grpc_fixture.h"
 #include "support/raw_peer.h"
 
@@ -305,32 +305,20 @@ static void test_headers_ask(void **state)
 
 static void test_no_memory(void **state)
 {
+	struct mesh_request request = {.size = sizeof(request), .authority = mesh_slice_of("reviews:9080")};
 	struct scene *scene = *state;
-	size_t failed = 1;
+	size_t n = 0;
+	bool failed;
+	int rc;
 
 	fault.delay_ns = 1 * MS;
 	fault.abort = FAULT_ABORT_HTTP;
 	fault.abort_status = 503;
 	data_plane_publish(&scene->plane);
-	for (size_t n = 1; failed; n++) {
-		struct mesh_request request = {.size = sizeof(request), .authority = mesh_slice_of("reviews:9080")};
-		struct mesh_worker *worker;
-		struct mesh_call *call;
-		int rc;
-
-		assert_int_equal(mesh_worker_new(scene->plane.mesh, &worker), 0);
-		request.worker = worker;
-		atomic_store(&scene->mem.failed, 0);
-		scene->mem.fail_at = atomic_load(&scene->mem.calls) + n;
-		if (!mesh_call_start(scene->plane.mesh, &request, NULL, NULL, &call)) {
-			rc = mesh_call_wait(call, WAIT_MS);
-			assert_true(rc == MESH_ERROR_FAULT_ABORT || rc == MESH_ERROR_NOMEM);
-			mesh_call_release(call);
-		}
-		scene->mem.fail_at = 0;
-		failed = atomic_load(&scene->mem.failed);
-		mesh_worker_free(worker);
-	}
+	do {
+		failed = failing_call(scene->plane.mesh, &scene->mem, ++n, &request, NULL, &rc);
+		assert_true(rc == MESH_ERROR_FAULT_ABORT || rc == MESH_ERROR_NOMEM);
+	} while (failed);
 }
 
 static void expect_code(int code)

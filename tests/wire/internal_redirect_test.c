@@ -12,6 +12,7 @@
 
 #include <mesh/mesh.h>
 
+#include "support/failing_call.h"
 #include "support/mirror_scene.h"
 
 #define MAIN                 MIRROR_MAIN
@@ -473,35 +474,23 @@ static void test_shadows_of_each(void **state)
 
 static void test_no_memory(void **state)
 {
+	struct mesh_request request = {.size = sizeof(request),
+				       .authority = mesh_slice_of("reviews:9080"),
+				       .path = mesh_slice_of("/a")};
 	struct scene *scene = *state;
-	size_t failed = 1;
+	size_t n = 0;
+	bool failed;
+	int rc;
 
 	scene->config.max = 50;
 	data_plane_publish(&scene->plane);
-	for (size_t n = 1; failed; n++) {
-		struct mesh_request request = {.size = sizeof(request),
-					       .authority = mesh_slice_of("reviews:9080"),
-					       .path = mesh_slice_of("/a")};
-		struct mesh_worker *worker;
-		struct mesh_call *call;
-		int rc;
-
+	do {
 		forget(scene);
 		scene->main.answers[0] = TO("302", "http://reviews/b");
-		assert_int_equal(mesh_worker_new(scene->plane.mesh, &worker), 0);
-		request.worker = worker;
-		atomic_store(&scene->mem.failed, 0);
-		scene->mem.fail_at = atomic_load(&scene->mem.calls) + n;
-		if (!mesh_call_start(scene->plane.mesh, &request, NULL, NULL, &call)) {
-			rc = mesh_call_wait(call, WAIT_MS);
-			if (rc != 0 && rc != MESH_ERROR_NOMEM && rc != MESH_ERROR_RESET && rc != MESH_ERROR_CLOSED)
-				fail_msg("%zu: %s", n, mesh_error_name(rc));
-			mesh_call_release(call);
-		}
-		scene->mem.fail_at = 0;
-		failed = atomic_load(&scene->mem.failed);
-		mesh_worker_free(worker);
-	}
+		failed = failing_call(scene->plane.mesh, &scene->mem, ++n, &request, NULL, &rc);
+		if (rc != 0 && rc != MESH_ERROR_NOMEM && rc != MESH_ERROR_RESET && rc != MESH_ERROR_CLOSED)
+			fail_msg("%zu: %s", n, mesh_error_name(rc));
+	} while (failed);
 }
 
 #define CASE(test) cmocka_unit_test_setup_teardown(test, open_scene, close_scene)

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/failing_call.h"
 #include "support/grpc_fixture.h"
 #include "support/h2_server.h"
 #include "support/mirror_scene.h"
@@ -257,37 +258,29 @@ static void test_grpc(void **state)
 	assert_int_equal(registry_counter(plane->mesh, "cluster." MIRROR_MAIN ".upstream_rq_total"), 2 * calls);
 }
 
+static void shadows_end(struct mesh_worker *worker)
+{
+	for (int i = 0; i < 1000 && worker->shadows; i++)
+		mesh_worker_run(worker, 1);
+	assert_int_equal(worker->shadows, 0);
+}
+
 static void test_no_memory(void **state)
 {
+	struct mesh_request request = {.size = sizeof(request),
+				       .authority = mesh_slice_of("reviews:9080"),
+				       .method = mesh_slice_of("POST"),
+				       .body = mesh_slice_of("THE END")};
 	struct mirror_scene *scene = *state;
-	size_t failed = 1;
+	size_t n = 0;
+	bool failed;
+	int rc;
 
-	for (size_t n = 1; failed; n++) {
-		struct mesh_request request = {.size = sizeof(request),
-					       .authority = mesh_slice_of("reviews:9080"),
-					       .method = mesh_slice_of("POST"),
-					       .body = mesh_slice_of("THE END")};
-		struct mesh_worker *worker;
-		struct mesh_call *call;
-		int rc;
-
-		assert_int_equal(mesh_worker_new(scene->plane.mesh, &worker), 0);
-		request.worker = worker;
-		atomic_store(&scene->mem.failed, 0);
-		scene->mem.fail_at = atomic_load(&scene->mem.calls) + n;
-		if (!mesh_call_start(scene->plane.mesh, &request, NULL, NULL, &call)) {
-			rc = mesh_call_wait(call, WAIT_MS);
-			if (rc != 0 && rc != MESH_ERROR_NOMEM && rc != MESH_ERROR_RESET && rc != MESH_ERROR_CLOSED)
-				fail_msg("%zu: %s", n, mesh_error_name(rc));
-			mesh_call_release(call);
-		}
-		for (int i = 0; i < 1000 && worker->shadows; i++)
-			mesh_worker_run(worker, 1);
-		scene->mem.fail_at = 0;
-		assert_int_equal(worker->shadows, 0);
-		failed = atomic_load(&scene->mem.failed);
-		mesh_worker_free(worker);
-	}
+	do {
+		failed = failing_call(scene->plane.mesh, &scene->mem, ++n, &request, shadows_end, &rc);
+		if (rc != 0 && rc != MESH_ERROR_NOMEM && rc != MESH_ERROR_RESET && rc != MESH_ERROR_CLOSED)
+			fail_msg("%zu: %s", n, mesh_error_name(rc));
+	} while (failed);
 }
 
 /* Takes the head and goes away when nobody looks. */

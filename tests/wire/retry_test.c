@@ -13,7 +13,7 @@
 #include <mesh/mesh.h>
 
 #include "support/data_plane.h"
-#include "support/failing_mem.h"
+#include "support/failing_call.h"
 #include "support/raw_peer.h"
 
 #define EMPTY "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -220,33 +220,21 @@ static void no_idle_timeout(struct data_plane *plane, struct route_config *route
 /* Whatever there is no memory for, a call that nobody answers comes to its end. */
 static void test_no_memory_for_a_time_limit(void **state)
 {
+	struct mesh_request request = {.size = sizeof(request), .authority = mesh_slice_of("reviews:9080")};
 	struct scene *scene = *state;
-	size_t failed = 1;
+	size_t n = 0;
+	bool failed;
+	int rc;
 
 	scene->first = "";
 	scene->rest = "";
 	scene->plane.timeout_ns = 50 * MS;
 	scene->plane.edit_routes = no_idle_timeout;
 	publish(scene);
-	for (size_t n = 1; failed; n++) {
-		struct mesh_request request = {.size = sizeof(request), .authority = mesh_slice_of("reviews:9080")};
-		struct mesh_worker *worker;
-		struct mesh_call *call;
-		int rc;
-
-		assert_int_equal(mesh_worker_new(scene->plane.mesh, &worker), 0);
-		request.worker = worker;
-		atomic_store(&scene->mem.failed, 0);
-		scene->mem.fail_at = atomic_load(&scene->mem.calls) + n;
-		if (!mesh_call_start(scene->plane.mesh, &request, NULL, NULL, &call)) {
-			rc = mesh_call_wait(call, WAIT_MS);
-			assert_true(rc == MESH_ERROR_TIMEOUT || rc == MESH_ERROR_NOMEM);
-			mesh_call_release(call);
-		}
-		scene->mem.fail_at = 0;
-		failed = atomic_load(&scene->mem.failed);
-		mesh_worker_free(worker);
-	}
+	do {
+		failed = failing_call(scene->plane.mesh, &scene->mem, ++n, &request, NULL, &rc);
+		assert_true(rc == MESH_ERROR_TIMEOUT || rc == MESH_ERROR_NOMEM);
+	} while (failed);
 }
 
 /* Resets each connection, after the configuration was published anew. */
